@@ -1,0 +1,19 @@
+//! Dataset file formats: bytes in, features and rows out.
+//!
+//! Owns values and tables, features with their JSON, YAML and Arrow forms, casts, decompression, and one reader per
+//! format. Refuses the network: bytes come through [`source::ByteSource`]. Bytes are hostile: every reader works
+//! within [`outpost_model::limits`] and fails with a [`FormatError`], never with a panic.
+
+pub mod error;
+pub mod features;
+pub mod module;
+pub mod source;
+pub mod table;
+pub mod value;
+
+pub use error::{ErrorClass, FormatError};
+pub use features::{Feature, Features, Media, MediaKind};
+pub use module::{DataFile, Module, Params};
+pub use source::ByteSource;
+pub use table::{Table, TableReader};
+pub use value::Value;

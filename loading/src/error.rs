@@ -1,0 +1,59 @@
+//! The chain of exceptions that `datasets` would have raised.
+//!
+//! Owns class and message of each link, outermost first; the API's `cause_exception` and `cause_message` come from
+//! here. [`LoadError::is_transient`] tells trouble with the Hub from trouble with the data.
+
+use std::borrow::Cow;
+
+/// A failure to list or read a dataset: a Python exception class, its message, and what caused it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{class}: {message}")]
+pub struct LoadError {
+    /// The Python class name, such as `EmptyDatasetError` or `ArrowInvalid`.
+    pub class: Cow<'static, str>,
+    /// The message, without the class.
+    pub message: String,
+    /// Whether trying again may succeed with the same revision.
+    pub transient: bool,
+    /// The exception that this one was raised from.
+    #[source]
+    pub cause: Option<Box<LoadError>>,
+}
+
+impl LoadError {
+    /// An error of the data.
+    #[must_use]
+    pub fn new(class: &'static str, message: impl Into<String>) -> Self {
+        Self { class: Cow::Borrowed(class), message: message.into(), transient: false, cause: None }
+    }
+
+    /// The same error raised from `cause`; transient when the cause is.
+    #[must_use]
+    pub fn caused_by(mut self, cause: Self) -> Self {
+        self.transient |= cause.transient;
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// Whether trying again may succeed with the same revision.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+
+    /// The links of the chain, outermost first.
+    pub fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |link| link.cause.as_deref())
+    }
+}
+
+impl From<outpost_formats::FormatError> for LoadError {
+    fn from(error: outpost_formats::FormatError) -> Self {
+        Self {
+            class: Cow::Owned(error.class.to_string()),
+            message: error.message,
+            transient: error.class.is_transient(),
+            cause: None,
+        }
+    }
+}

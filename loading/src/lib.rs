@@ -1,0 +1,13 @@
+//! How a repository becomes configs, splits, features and rows (dataset-loading.md sections 0 to 5).
+//!
+//! Owns the loading semantics of Python's `datasets`: README YAML, split patterns, globs, module choice, ordering,
+//! features. Refuses caching and HTTP: bytes come through [`outpost_hub::Hub`], results are returned. Failures are
+//! [`LoadError`]s with the chain of Python classes and messages that users know.
+
+pub mod error;
+pub mod guard;
+pub mod repository;
+
+pub use error::LoadError;
+pub use guard::JobGuard;
+pub use repository::{LoadContext, Repository, RowsError, SplitHead};

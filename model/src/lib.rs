@@ -1,0 +1,27 @@
+//! The shared vocabulary of Outpost: names, artifacts, entries, jobs, the step graph, planning, error codes,
+//! webhook events and limits.
+//!
+//! Owns the words and the pure rules that every other crate relies on. Refuses I/O, clocks and randomness: times
+//! and tokens are arguments, so the same input always gives the same output. Nothing here can fail except by
+//! returning a value that says so.
+
+pub mod artifact;
+pub mod entry;
+pub mod error_code;
+pub mod graph;
+pub mod job;
+pub mod limits;
+pub mod name;
+pub mod planning;
+pub mod position;
+pub mod time;
+pub mod webhook;
+
+pub use artifact::{ArtifactKey, InvalidKey, Level};
+pub use entry::{Body, DatasetRecord, Entry, Visibility};
+pub use error_code::ErrorCode;
+pub use graph::{Queue, StepKind};
+pub use job::{Job, JobId, JobState, Lease, NewJob, Priority};
+pub use name::{ConfigName, DatasetName, InvalidName, Revision, SplitName};
+pub use position::{Epoch, Position};
+pub use time::TimestampMs;

@@ -1,0 +1,117 @@
+//! Every bound of the system in one place, with units in the names.
+//!
+//! Those that dataset-viewer exposes as environment variables are defaults here and can be changed under its names
+//! (worker-and-store.md section 7); [`FirstRowsLimits`] and [`NamesLimits`] carry the configured values.
+
+/// Config names are at most this long.
+pub const CONFIG_NAME_BYTES_MAX: usize = 255;
+/// Split names are at most this long.
+pub const SPLIT_NAME_BYTES_MAX: usize = 255;
+
+/// Rows of a page and of the precomputed first rows.
+pub const ROWS_PER_PAGE_MAX: usize = 100;
+/// A stored response is at most this long (`WORKER_CONTENT_MAX_BYTES`).
+pub const CONTENT_BYTES_MAX: usize = 10_000_000;
+/// Column names are at most this many characters.
+pub const COLUMN_NAME_CHARS_MAX: usize = 500;
+
+/// Body of a webhook.
+pub const WEBHOOK_BODY_BYTES_MAX: usize = 1_048_576;
+/// Query string of a request.
+pub const QUERY_BYTES_MAX: usize = 8_192;
+/// Requests answered at the same time by one node; more wait in the accept queue.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 4_096;
+/// Time for open requests to end on shutdown.
+pub const SHUTDOWN_GRACE_MS: u64 = 10_000;
+/// Memory for ready-to-send responses, all encodings together.
+pub const READY_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What `Retry-After` asks for on `ResponseNotReady`.
+pub const NOT_READY_RETRY_AFTER_S: u64 = 2;
+
+/// One call to the Hub, without retries.
+pub const HUB_TIMEOUT_MS: u64 = 10_000;
+/// Tries of one Hub request before its error is final.
+pub const HUB_ATTEMPTS_MAX: u32 = 5;
+/// Entries followed in a Hub tree listing.
+pub const HUB_TREE_ENTRIES_MAX: usize = 1_000_000;
+/// A metadata file (README.md, dataset_infos.json ...) read whole.
+pub const METADATA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// One ranged read.
+pub const RANGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Read-ahead of a streamed file: the first block, doubled on sequential reads up to the maximum.
+pub const READ_BLOCK_BYTES_MIN: usize = 64 * 1024;
+/// Largest read-ahead block.
+pub const READ_BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of a file that one schema inference or one row batch may hold in memory.
+pub const CHUNK_BYTES: usize = 10 * 1024 * 1024;
+/// Bytes of one file held in memory at once where its format cannot be streamed (a JSON array, one CSV cell).
+pub const WHOLE_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Decompressed bytes read from one file for one job.
+pub const DECOMPRESSED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Nesting depth of JSON, features, YAML and Arrow types.
+pub const NESTING_DEPTH_MAX: usize = 64;
+/// Columns that a reader decodes at all; above [`FirstRowsLimits::columns_max`] the step refuses them by name.
+pub const COLUMNS_MAX: usize = 100_000;
+/// Nodes of a YAML document after aliases are expanded.
+pub const YAML_NODES_MAX: usize = 1_000_000;
+
+/// A job's lease, renewed by each heartbeat.
+pub const LEASE_MS: u64 = 60_000;
+/// How often a worker renews its lease.
+pub const HEARTBEAT_MS: u64 = 10_000;
+/// Longest run of a job (`WORKER_MAX_JOB_DURATION_SECONDS`).
+pub const JOB_DURATION_MS_MAX: u64 = 20 * 60 * 1_000;
+/// Runs of a job that may crash, time out or fail transiently before the failure is stored.
+pub const JOB_ATTEMPTS_MAX: u32 = 3;
+/// First wait before a failed run is repeated.
+pub const RETRY_BACKOFF_MIN_MS: u64 = 1_000;
+/// Longest wait before a failed run is repeated.
+pub const RETRY_BACKOFF_MAX_MS: u64 = 600_000;
+/// Wait before maintenance looks again at a stored transient error.
+pub const STORED_ERROR_RETRY_MS: u64 = 2 * 3_600 * 1_000;
+/// Time for running jobs to end on SIGTERM before they are given back.
+pub const DRAIN_MS: u64 = 30_000;
+/// Process memory above which a node claims no further job.
+pub const CLAIM_RSS_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// How long the Hub's word on a dataset's visibility is trusted.
+pub const VISIBILITY_AGE_MS_MAX: u64 = 3_600 * 1_000;
+
+/// Bodies and other values are cut into chunks of this size in sled (anchors: larger values leak blob files).
+pub const STORE_CHUNK_BYTES: usize = 4_000;
+/// Records kept in the change log; a follower that is further behind reconciles.
+pub const CHANGE_LOG_RECORDS_MAX: u64 = 100_000;
+
+/// Limits of the first-rows step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstRowsLimits {
+    /// `FIRST_ROWS_MAX_BYTES`: size of the response.
+    pub bytes_max: usize,
+    /// `FIRST_ROWS_MIN_CELL_BYTES`: cells are not cut below this.
+    pub cell_bytes_min: usize,
+    /// `FIRST_ROWS_MIN_NUMBER`: rows kept by cutting cells.
+    pub rows_min: usize,
+    /// `FIRST_ROWS_COLUMNS_MAX_NUMBER`: more columns are refused.
+    pub columns_max: usize,
+}
+
+impl Default for FirstRowsLimits {
+    fn default() -> Self {
+        Self { bytes_max: 200_000, cell_bytes_min: 100, rows_min: 10, columns_max: 1_000 }
+    }
+}
+
+/// Limits of the listing steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamesLimits {
+    /// `CONFIG_NAMES_MAX_NUMBER`: configs of a dataset.
+    pub configs_max: usize,
+    /// `SPLIT_NAMES_MAX_NUMBER`: splits of a config.
+    pub splits_max: usize,
+}
+
+impl Default for NamesLimits {
+    fn default() -> Self {
+        Self { configs_max: 4_000, splits_max: 30 }
+    }
+}

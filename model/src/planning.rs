@@ -1,0 +1,301 @@
+//! Planning: (graph, what is stored and queued, event) → tasks. Pure: no clock, no I/O, same input same tasks.
+//!
+//! Owns the rules of worker-and-store.md sections 3.2, 3.5 and 3.7 with their races closed: a job that is running
+//! when its parent changes is marked to run once more, and a new revision ends the jobs of the old one. An authority
+//! applies all tasks of a plan in one atomic write.
+
+use crate::artifact::{ArtifactKey, Level};
+use crate::entry::Visibility;
+use crate::error_code::ErrorCode;
+use crate::graph::{STEPS, StepKind};
+use crate::job::{Job, JobId, NewJob, Priority};
+use crate::name::{ConfigName, DatasetName, Revision, SplitName};
+
+/// What planning needs to know of an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntrySummary {
+    /// Its address.
+    pub key: ArtifactKey,
+    /// Its error, `None` for a success.
+    pub error_code: Option<ErrorCode>,
+    /// The revision that it was computed for.
+    pub revision: Revision,
+    /// The configs or splits that it lists ([`crate::Entry::names`]).
+    pub names: Vec<String>,
+    /// Version of the step that computed it.
+    pub job_runner_version: u32,
+    /// Failures in a row at this revision.
+    pub failed_runs: u32,
+}
+
+/// Everything that an authority holds about one dataset.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DatasetState {
+    /// The revision that jobs run for, `None` when the dataset is not known.
+    pub revision: Option<Revision>,
+    /// Its entries, in any order.
+    pub entries: Vec<EntrySummary>,
+    /// Its live jobs, in any order.
+    pub jobs: Vec<Job>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The Hub says that the dataset stands at this revision and may be read by these people.
+    Revision {
+        /// The head of `main`.
+        revision: Revision,
+        /// Who may read it.
+        visibility: Visibility,
+        /// Priority of the jobs that follow.
+        priority: Priority,
+        /// Whether to start over although the revision is the known one (an operator's refresh).
+        force: bool,
+    },
+    /// The dataset is gone or no longer served.
+    Removed,
+    /// A step has stored its result (success or error); its job is already out of the state.
+    Finished {
+        /// The artifact.
+        key: ArtifactKey,
+        /// Priority of the finished job, inherited by its children.
+        priority: Priority,
+    },
+    /// Maintenance: create what is missing, obsolete or due for another try.
+    Backfill {
+        /// Whether stored transient errors are due for another try.
+        retry_errors: bool,
+    },
+}
+
+/// One change to the state of the dataset that a plan is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// Store the dataset's revision and visibility.
+    SetDataset {
+        /// The head of `main`.
+        revision: Revision,
+        /// Who may read it.
+        visibility: Visibility,
+    },
+    /// Forget the dataset's revision and visibility.
+    DropDataset,
+    /// Delete an entry and its assets.
+    DeleteEntry(ArtifactKey),
+    /// Delete a job; one that is running loses its lease and its result is refused.
+    DeleteJob(JobId),
+    /// Make a running job run once more when it ends.
+    Rerun(JobId),
+    /// Create a waiting job.
+    CreateJob(NewJob),
+}
+
+/// Plans the answer to `event` for `dataset`.
+#[must_use]
+pub fn plan(dataset: &DatasetName, state: &DatasetState, event: &Event) -> Vec<Task> {
+    match event {
+        Event::Revision { revision, visibility, priority, force } => {
+            plan_revision(dataset, state, revision, *visibility, *priority, *force)
+        }
+        Event::Removed => plan_removal(state),
+        Event::Finished { key, priority } => plan_children(state, key, *priority),
+        Event::Backfill { retry_errors } => plan_backfill(dataset, state, *retry_errors),
+    }
+}
+
+/// Only public datasets are computed: anything else keeps its record, so that readers are refused without asking the
+/// Hub again, and loses everything else.
+fn plan_revision(
+    dataset: &DatasetName,
+    state: &DatasetState,
+    revision: &Revision,
+    visibility: Visibility,
+    priority: Priority,
+    force: bool,
+) -> Vec<Task> {
+    let set = Task::SetDataset { revision: revision.clone(), visibility };
+    if visibility != Visibility::Public {
+        return clear(state).chain([set]).collect();
+    }
+    if !force && state.revision.as_ref() == Some(revision) && root_is_current_or_coming(state, revision) {
+        return vec![set];
+    }
+    let root = root_key(dataset);
+    let job = new_job(root, revision, priority);
+    clear(state).chain([set, Task::CreateJob(job)]).collect()
+}
+
+fn plan_removal(state: &DatasetState) -> Vec<Task> {
+    if state.revision.is_none() && state.entries.is_empty() && state.jobs.is_empty() {
+        return Vec::new();
+    }
+    clear(state).chain([Task::DropDataset]).collect()
+}
+
+fn plan_children(state: &DatasetState, key: &ArtifactKey, priority: Priority) -> Vec<Task> {
+    let Some(revision) = &state.revision else { return Vec::new() };
+    let mut tasks = delete_unlisted(state, key);
+    for child in key.kind().children() {
+        for target in targets(state, child, key) {
+            tasks.extend(ensure_job(state, target, revision, priority));
+        }
+    }
+    tasks
+}
+
+/// Walks the graph from the root and creates a job for each artifact that needs one and will not be reached by the
+/// job of one of its parents.
+fn plan_backfill(dataset: &DatasetName, state: &DatasetState, retry_errors: bool) -> Vec<Task> {
+    let Some(revision) = &state.revision else { return Vec::new() };
+    let mut coming: Vec<ArtifactKey> = state.jobs.iter().map(|job| job.key.clone()).collect();
+    let mut tasks = Vec::new();
+    for spec in STEPS {
+        for key in all_keys(dataset, state, spec.kind) {
+            if coming.contains(&key) || has_coming_parent(&coming, &key) {
+                continue;
+            }
+            if needs_job(state, &key, revision, retry_errors) {
+                coming.push(key.clone());
+                tasks.push(Task::CreateJob(new_job(key, revision, Priority::Low)));
+            }
+        }
+    }
+    tasks
+}
+
+fn clear(state: &DatasetState) -> impl Iterator<Item = Task> {
+    let jobs = state.jobs.iter().map(|job| Task::DeleteJob(job.id));
+    let entries = state.entries.iter().map(|entry| Task::DeleteEntry(entry.key.clone()));
+    jobs.chain(entries)
+}
+
+fn root_key(dataset: &DatasetName) -> ArtifactKey {
+    ArtifactKey::dataset_level(StepKind::ROOT, dataset.clone())
+        .expect("the root is dataset-level, checked by a test")
+}
+
+fn new_job(key: ArtifactKey, revision: &Revision, priority: Priority) -> NewJob {
+    let difficulty = key.kind().spec().difficulty;
+    NewJob { key, revision: revision.clone(), priority, difficulty }
+}
+
+fn root_is_current_or_coming(state: &DatasetState, revision: &Revision) -> bool {
+    let current = state.entries.iter().any(|entry| {
+        entry.key.kind() == StepKind::ROOT
+            && entry.revision == *revision
+            && entry.job_runner_version >= StepKind::ROOT.spec().version
+    });
+    current || state.jobs.iter().any(|job| job.key.kind() == StepKind::ROOT && job.revision == *revision)
+}
+
+/// When a listing shrank, what it no longer lists goes.
+fn delete_unlisted(state: &DatasetState, key: &ArtifactKey) -> Vec<Task> {
+    let Some(listing) = state.entries.iter().find(|entry| entry.key == *key && entry.error_code.is_none())
+    else {
+        return Vec::new();
+    };
+    let listed = |name: &str| listing.names.iter().any(|listed| listed == name);
+    let is_orphan = |other: &ArtifactKey| match key.kind() {
+        StepKind::DatasetConfigNames => other.config().is_some_and(|config| !listed(config.as_str())),
+        StepKind::ConfigSplitNames => {
+            other.config() == key.config() && other.split().is_some_and(|split| !listed(split.as_str()))
+        }
+        _ => false,
+    };
+    let jobs = state.jobs.iter().filter(|job| is_orphan(&job.key)).map(|job| Task::DeleteJob(job.id));
+    let entries = state.entries.iter().filter(|entry| is_orphan(&entry.key));
+    jobs.chain(entries.map(|entry| Task::DeleteEntry(entry.key.clone()))).collect()
+}
+
+/// The artifacts of `child` that the end of `parent` concerns (worker-and-store.md section 3.5).
+fn targets(state: &DatasetState, child: StepKind, parent: &ArtifactKey) -> Vec<ArtifactKey> {
+    let dataset = parent.dataset();
+    let configs = match parent.config() {
+        Some(config) => vec![config.clone()],
+        None => config_names(state),
+    };
+    keys_of(state, dataset, child, &configs, parent.split())
+}
+
+/// All artifacts of a kind that the listings call for.
+fn all_keys(dataset: &DatasetName, state: &DatasetState, kind: StepKind) -> Vec<ArtifactKey> {
+    keys_of(state, dataset, kind, &config_names(state), None)
+}
+
+fn keys_of(
+    state: &DatasetState,
+    dataset: &DatasetName,
+    kind: StepKind,
+    configs: &[ConfigName],
+    only_split: Option<&SplitName>,
+) -> Vec<ArtifactKey> {
+    let key = |config: Option<&ConfigName>, split: Option<SplitName>| {
+        ArtifactKey::new(kind, dataset.clone(), config.cloned(), split)
+            .expect("names are taken by the step's level")
+    };
+    match kind.level() {
+        Level::Dataset => vec![key(None, None)],
+        Level::Config => configs.iter().map(|config| key(Some(config), None)).collect(),
+        Level::Split => configs
+            .iter()
+            .flat_map(|config| {
+                let splits = match only_split {
+                    Some(split) => vec![split.clone()],
+                    None => split_names(state, config),
+                };
+                splits.into_iter().map(move |split| key(Some(config), Some(split)))
+            })
+            .collect(),
+    }
+}
+
+fn config_names(state: &DatasetState) -> Vec<ConfigName> {
+    let listing = state.entries.iter().find(|entry| entry.key.kind() == StepKind::DatasetConfigNames);
+    let names = listing.map_or(&[][..], |entry| &entry.names);
+    names.iter().filter_map(|name| ConfigName::new(name).ok()).collect()
+}
+
+fn split_names(state: &DatasetState, config: &ConfigName) -> Vec<SplitName> {
+    let is_listing =
+        |key: &ArtifactKey| key.kind() == StepKind::ConfigSplitNames && key.config() == Some(config);
+    let listing = state.entries.iter().find(|entry| is_listing(&entry.key));
+    let names = listing.map_or(&[][..], |entry| &entry.names);
+    names.iter().filter_map(|name| SplitName::new(name).ok()).collect()
+}
+
+/// One live job per key: a waiting one serves, a running one is told to run again, otherwise one is created.
+fn ensure_job(
+    state: &DatasetState,
+    key: ArtifactKey,
+    revision: &Revision,
+    priority: Priority,
+) -> Option<Task> {
+    match state.jobs.iter().find(|job| job.key == key) {
+        Some(job) if job.is_started() => Some(Task::Rerun(job.id)),
+        Some(_) => None,
+        None => Some(Task::CreateJob(new_job(key, revision, priority))),
+    }
+}
+
+fn has_coming_parent(coming: &[ArtifactKey], key: &ArtifactKey) -> bool {
+    let parents = key.kind().spec().parents;
+    let related = |other: &ArtifactKey| {
+        let config_agrees =
+            other.config().is_none() || key.config().is_none() || other.config() == key.config();
+        let split_agrees = other.split().is_none() || key.split().is_none() || other.split() == key.split();
+        config_agrees && split_agrees
+    };
+    coming.iter().any(|other| parents.contains(&other.kind()) && related(other))
+}
+
+fn needs_job(state: &DatasetState, key: &ArtifactKey, revision: &Revision, retry_errors: bool) -> bool {
+    let Some(entry) = state.entries.iter().find(|entry| entry.key == *key) else { return true };
+    let retryable = entry.error_code.is_some_and(|code| entry.failed_runs < code.max_failed_runs());
+    (retry_errors && retryable)
+        || entry.job_runner_version < key.kind().spec().version
+        || entry.revision != *revision
+}
+
+#[cfg(test)]
+mod tests;

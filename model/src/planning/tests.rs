@@ -1,0 +1,1 @@
+//! Planning as behaviour: state and event in, tasks out.

@@ -1,0 +1,2 @@
+//! The `node` binary: roles, configuration, HTTP API, client commands.
+fn main() {}

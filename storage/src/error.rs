@@ -1,0 +1,28 @@
+//! Why a store did not do as asked.
+//!
+//! Owns the split that callers decide by: a lost lease is the worker's news, everything else is the operator's.
+
+/// A failed call to the authority or the mirror.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// The lease ran out, was taken over or its job was deleted: the result is refused and the work is dropped.
+    #[error("the lease is no longer held: {0}")]
+    LeaseLost(&'static str),
+    /// The engine or the disk failed; nothing of the call took effect.
+    #[error("the store failed: {0}")]
+    Engine(String),
+    /// A record does not have the form that it was written in.
+    #[error("a stored record is damaged: {0}")]
+    Damaged(String),
+    /// Another process holds the data directory.
+    #[error("the data directory is in use by another process: {0}")]
+    InUse(String),
+    /// The data directory was written by a version that this one does not read.
+    #[error("the data directory has format version {found}, this node reads {expected}")]
+    FormatVersion {
+        /// What was found.
+        found: u32,
+        /// What this code writes.
+        expected: u32,
+    },
+}

@@ -1,0 +1,12 @@
+//! Where state lives: the authority (cache and queue), the mirror, and later assets.
+//!
+//! Owns durability: a call that returned has its effect on disk. The only crate that sees an embedded engine or a
+//! database. Both are behind traits, and every backend passes the same contract suites.
+
+pub mod authority;
+pub mod error;
+pub mod mirror;
+
+pub use authority::{Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, Submitted};
+pub use error::StorageError;
+pub use mirror::{Changed, Mirror, MirrorEntry};

@@ -1,0 +1,61 @@
+//! The mirror: a node's local serving copy of entries and dataset records.
+//!
+//! Owns the read side that every role shares. Reads are synchronous and bounded: one head and its chunks from the
+//! local store. A damaged record reads as an error, is reported, and is recomputed by the authority's maintenance.
+
+use bytes::Bytes;
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, ErrorCode, Position, Revision};
+
+use crate::error::StorageError;
+
+/// A ready response: what a reader needs, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorEntry {
+    /// HTTP status.
+    pub http_status: u16,
+    /// The error, `None` exactly when the status is 200.
+    pub error_code: Option<ErrorCode>,
+    /// The revision that it was computed for.
+    pub revision: Revision,
+    /// [`outpost_model::Entry::version`]: equal versions are equal answers.
+    pub version: [u8; 32],
+    /// The response text, as stored (placeholders not rendered).
+    pub body: Bytes,
+}
+
+/// A key whose stored answer changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// An entry was written or deleted.
+    Entry(ArtifactKey),
+    /// A dataset's record was written or deleted.
+    Dataset(DatasetName),
+}
+
+/// The local serving copy.
+pub trait Mirror: Send + Sync + 'static {
+    /// Where the copy stands.
+    fn position(&self) -> Position;
+
+    /// The response stored for `key`.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store fails or the record is damaged.
+    fn get(&self, key: &ArtifactKey) -> Result<Option<MirrorEntry>, StorageError>;
+
+    /// The record of a dataset: its revision and who may read it.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store fails or the record is damaged.
+    fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetRecord>, StorageError>;
+
+    /// Changes after `seq`, in order, at most `limit`, each with its seq; `None` when the log no longer reaches back
+    /// that far and the caller must forget what it derived.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store fails or a log record is damaged.
+    fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StorageError>;
+
+    /// A receiver of the latest seq, to wait on for changes.
+    fn watch(&self) -> tokio::sync::watch::Receiver<u64>;
+}
