@@ -74,6 +74,26 @@ pub const STORED_ERROR_RETRY_MS: u64 = 2 * 3_600 * 1_000;
 pub const DRAIN_MS: u64 = 30_000;
 /// Process memory above which a node claims no further job.
 pub const CLAIM_RSS_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Time for a cancelled run to return; then its thread is left to itself and the worker goes on.
+pub const CANCEL_GRACE_MS: u64 = 5_000;
+/// Runs left to themselves at the same time by one node; further workers wait for their own.
+pub const ABANDONED_RUNS_MAX: usize = 4;
+/// Stack of the thread that a job runs on.
+pub const JOB_STACK_BYTES: usize = 8 * 1024 * 1024;
+/// How often a node takes back expired leases.
+pub const EXPIRE_LEASES_EVERY_MS: u64 = 15_000;
+/// An idle worker looks at the queue at least this often, woken or not.
+pub const IDLE_CHECK_MS: u64 = 5_000;
+/// First wait before a failed call to the authority is repeated; doubled each time.
+pub const AUTHORITY_RETRY_MIN_MS: u64 = 100;
+/// Longest wait before a failed call to the authority is repeated.
+pub const AUTHORITY_RETRY_MAX_MS: u64 = 5_000;
+/// Tries of one call to the authority for one result; then the lease is left to run out.
+pub const AUTHORITY_ATTEMPTS_MAX: u32 = 12;
+/// Time to give leases back after [`DRAIN_MS`]; then they are left to run out.
+pub const STOP_GRACE_MS: u64 = 2_000;
+/// One text of an error body; longer ones are cut.
+pub const ERROR_TEXT_BYTES_MAX: usize = 10_000;
 /// How long the Hub's word on a dataset's visibility is trusted.
 pub const VISIBILITY_AGE_MS_MAX: u64 = 3_600 * 1_000;
 
