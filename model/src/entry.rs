@@ -14,6 +14,11 @@ use crate::time::TimestampMs;
 /// The JSON text of a response, as the step wrote it. May hold the literal `{dataset_git_revision}`.
 pub type Body = Bytes;
 
+/// Stands for the entry's revision in the asset URLs of a stored body (http-api.md section 6.4).
+pub const REVISION_PLACEHOLDER: &str = "{dataset_git_revision}";
+/// Stands for the public URL of the node that answers in the asset URLs of a stored body (design section 4).
+pub const PUBLIC_URL_PLACEHOLDER: &str = "{node_public_url}";
+
 /// Who may read a dataset, as the Hub says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

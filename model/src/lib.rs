@@ -18,7 +18,7 @@ pub mod time;
 pub mod webhook;
 
 pub use artifact::{ArtifactKey, InvalidKey, Level};
-pub use entry::{Body, DatasetRecord, Entry, Visibility};
+pub use entry::{Body, DatasetRecord, Entry, PUBLIC_URL_PLACEHOLDER, REVISION_PLACEHOLDER, Visibility};
 pub use error_code::ErrorCode;
 pub use graph::{Queue, StepKind};
 pub use job::{Job, JobId, JobState, Lease, NewJob, Priority};

@@ -21,6 +21,22 @@ pub const WEBHOOK_BODY_BYTES_MAX: usize = 1_048_576;
 pub const QUERY_BYTES_MAX: usize = 8_192;
 /// Requests answered at the same time by one node; more wait in the accept queue.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 4_096;
+/// Line and headers of a request together.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 131_072;
+/// Time for a client to send the head of its next request; also how long an idle connection is kept.
+pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 30_000;
+/// Time for a client to send the body of a webhook.
+pub const REQUEST_BODY_TIMEOUT_MS: u64 = 10_000;
+/// Time that a client may leave a response unread before its connection is closed.
+pub const RESPONSE_STALL_TIMEOUT_MS: u64 = 30_000;
+/// Requests of one HTTP/2 connection answered at the same time.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 100;
+/// Bodies from this size on are compressed off the async threads.
+pub const INLINE_COMPRESSION_BYTES_MAX: usize = 16_384;
+/// Bodies below this size are sent as they are: compressing them saves nothing.
+pub const COMPRESSED_BODY_BYTES_MIN: usize = 256;
+/// Changes that the ready cache follows one by one; behind by more, it forgets everything.
+pub const READY_CACHE_LAG_MAX: u64 = 4_096;
 /// Time for open requests to end on shutdown.
 pub const SHUTDOWN_GRACE_MS: u64 = 10_000;
 /// Memory for ready-to-send responses, all encodings together.
@@ -30,6 +46,24 @@ pub const NOT_READY_RETRY_AFTER_S: u64 = 2;
 
 /// One call to the Hub, without retries.
 pub const HUB_TIMEOUT_MS: u64 = 10_000;
+/// Hub lookups for readers and webhooks under way at the same time.
+pub const HUB_LOOKUPS_IN_FLIGHT_MAX: usize = 32;
+/// Datasets that readers wait for a Hub lookup of; more are told to retry.
+pub const HUB_LOOKUPS_WAITING_MAX: usize = 1_024;
+/// Time that a reader waits for a Hub lookup (`API_HF_TIMEOUT_SECONDS`); the lookup itself goes on.
+pub const HUB_LOOKUP_WAIT_MS: u64 = 5_000;
+/// Datasets remembered as not to be served, so that readers do not reach the Hub with each request.
+pub const REFUSALS_MAX: usize = 10_000;
+/// How long such a refusal is remembered.
+pub const REFUSAL_AGE_MS_MAX: u64 = 10_000;
+/// How often maintenance looks for expired leases.
+pub const LEASE_CHECK_MS: u64 = 5_000;
+/// How often maintenance walks the datasets for missing work and old visibilities.
+pub const BACKFILL_PERIOD_MS: u64 = 600_000;
+/// Datasets that maintenance reads at a time.
+pub const BACKFILL_PAGE: usize = 256;
+/// How often the progress of a folder Hub's first pass is printed.
+pub const PROGRESS_PERIOD_MS: u64 = 1_000;
 /// Tries of one Hub request before its error is final.
 pub const HUB_ATTEMPTS_MAX: u32 = 5;
 /// Entries followed in a Hub tree listing.
