@@ -83,6 +83,8 @@ pub const CHUNK_BYTES: usize = 10 * 1024 * 1024;
 pub const WHOLE_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Decompressed bytes read from one file for one job.
 pub const DECOMPRESSED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Memory that a decoder may use for its dictionary or window; files that ask for more are refused.
+pub const DECODER_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Nesting depth of JSON, features, YAML and Arrow types.
 pub const NESTING_DEPTH_MAX: usize = 64;
 /// Columns that a reader decodes at all; above [`FirstRowsLimits::columns_max`] the step refuses them by name.
