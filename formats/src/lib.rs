@@ -4,6 +4,7 @@
 //! format. Refuses the network: bytes come through [`source::ByteSource`]. Bytes are hostile: every reader works
 //! within [`outpost_model::limits`] and fails with a [`FormatError`], never with a panic.
 
+pub mod arrow_values;
 pub mod compression;
 pub mod error;
 pub mod features;
@@ -12,6 +13,7 @@ pub mod source;
 pub mod table;
 pub mod value;
 
+pub use arrow_values::array_value;
 pub use error::{ErrorClass, FormatError};
 pub use features::{Feature, Features, Media, MediaKind};
 pub use module::{DataFile, Module, Params};
