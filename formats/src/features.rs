@@ -12,6 +12,8 @@ pub enum Feature {
     Value {
         /// The dtype.
         dtype: Arc<str>,
+        /// A free text that some exporters attach (`field`, `question`); kept because responses show it.
+        id: Option<Arc<str>>,
     },
     /// Integer labels with names.
     ClassLabel {
@@ -39,7 +41,7 @@ pub enum Feature {
     },
     /// Texts by language.
     Translation {
-        /// Languages, sorted.
+        /// Languages as declared; the struct that stores them has them sorted.
         languages: Vec<Arc<str>>,
     },
     /// Texts with the language of each.
@@ -58,6 +60,20 @@ pub enum Feature {
     },
     /// Named members, in order.
     Struct(Features),
+}
+
+impl Feature {
+    /// A scalar with this dtype.
+    #[must_use]
+    pub fn value(dtype: &str) -> Self {
+        Self::Value { dtype: dtype.into(), id: None }
+    }
+
+    /// A list of any length.
+    #[must_use]
+    pub fn list(feature: Self) -> Self {
+        Self::List { feature: Box::new(feature), length: None }
+    }
 }
 
 /// A media type and its non-default options.
