@@ -1,1 +1,12 @@
-//! placeholder
+//! The job runtime and the steps.
+//!
+//! Owns how jobs are claimed, run, watched over and settled ([`runtime`]), what each step computes ([`steps`]) and
+//! how first rows are fitted into their size ([`first_rows`]). Refuses storage engines and HTTP: state is behind
+//! [`outpost_storage::Authority`], files behind [`outpost_hub::Hub`]. What a run ends with, success or any failure,
+//! becomes a [`StepOutcome`]; nothing that a dataset holds ends a worker.
+
+pub mod outcome;
+pub mod runtime;
+
+pub use outcome::{Cause, StepOutcome, StepResult};
+pub use runtime::{WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};

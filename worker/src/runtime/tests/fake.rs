@@ -1,0 +1,267 @@
+//! A scripted authority, scripted steps and a clock that stands where it is put.
+//!
+//! The authority keeps a queue in memory, writes down each call that changes something, and fails on demand. Tests
+//! wait for conditions over what it wrote down.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use outpost_model::planning::{DatasetState, Event};
+use outpost_model::{
+    ArtifactKey, ConfigName, DatasetName, DatasetRecord, Entry, Epoch, Job, JobId, JobState, Lease, Position,
+    Priority, Queue, Revision, SplitName, StepKind, TimestampMs,
+};
+use outpost_storage::{
+    Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, StorageError, Submitted,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::outcome::StepOutcome;
+use crate::runtime::{Clock, RunContext, StepRunner};
+
+/// A call that changed something.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Call {
+    Claimed(JobId),
+    Renewed,
+    Stored(Box<Entry>),
+    Nothing,
+    Released(ReleaseReason),
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Job>,
+    attempts: HashMap<JobId, u32>,
+    expired: Vec<Claim>,
+    failures: HashMap<&'static str, u32>,
+    leases_lost: bool,
+    calls: Vec<Call>,
+}
+
+pub(super) struct FakeAuthority {
+    state: Mutex<State>,
+    attempts_max: u32,
+    work: Notify,
+    changed: watch::Sender<()>,
+}
+
+impl FakeAuthority {
+    pub(super) fn new(attempts_max: u32) -> Arc<Self> {
+        let (changed, _) = watch::channel(());
+        Arc::new(Self { state: Mutex::default(), attempts_max, work: Notify::new(), changed })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(super) fn push(&self, job: Job) {
+        self.state().waiting.push_back(job);
+        self.work.notify_waiters();
+    }
+
+    pub(super) fn push_expired(&self, job: Job) {
+        let lease = Lease { job_id: job.id, token: 9 };
+        self.state().expired.push(Claim { job, lease });
+    }
+
+    /// Makes the next `times` calls of `name` fail.
+    pub(super) fn fail(&self, name: &'static str, times: u32) {
+        self.state().failures.insert(name, times);
+    }
+
+    pub(super) fn lose_leases(&self) {
+        self.state().leases_lost = true;
+    }
+
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// The calls once they satisfy `condition`, which must be soon.
+    pub(super) async fn until(&self, condition: impl Fn(&[Call]) -> bool) -> Vec<Call> {
+        let mut changed = self.changed.subscribe();
+        let satisfied = async {
+            loop {
+                let calls = self.calls();
+                if condition(&calls) {
+                    return calls;
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        let result = tokio::time::timeout(Duration::from_secs(20), satisfied).await;
+        result.unwrap_or_else(|_| panic!("condition not met by {:?}", self.calls()))
+    }
+
+    fn note(&self, call: Call) {
+        self.state().calls.push(call);
+        self.changed.send_replace(());
+    }
+
+    fn check(&self, name: &'static str) -> Result<(), StorageError> {
+        let mut state = self.state();
+        if let Some(times) = state.failures.get_mut(name).filter(|times| **times > 0) {
+            *times -= 1;
+            return Err(StorageError::Engine("scripted failure".into()));
+        }
+        if state.leases_lost && name != "claim" && name != "expire_leases" {
+            return Err(StorageError::LeaseLost("scripted loss"));
+        }
+        Ok(())
+    }
+}
+
+fn position() -> Position {
+    Position { epoch: Epoch(1), seq: 1 }
+}
+
+#[async_trait]
+impl Authority for FakeAuthority {
+    async fn position(&self) -> Result<Position, StorageError> {
+        Ok(position())
+    }
+
+    async fn submit(&self, _: &DatasetName, _: &Event, _: TimestampMs) -> Result<Submitted, StorageError> {
+        Ok(Submitted { position: position(), jobs_created: 0 })
+    }
+
+    async fn state(&self, _: &DatasetName) -> Result<DatasetState, StorageError> {
+        Ok(DatasetState::default())
+    }
+
+    async fn dataset(&self, _: &DatasetName) -> Result<Option<DatasetRecord>, StorageError> {
+        Ok(None)
+    }
+
+    async fn datasets(&self, _: Option<&DatasetName>, _: usize) -> Result<Vec<DatasetRecord>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    async fn entry(&self, _: &ArtifactKey) -> Result<Option<Entry>, StorageError> {
+        Ok(None)
+    }
+
+    async fn claim(&self, queues: &[Queue], _: TimestampMs) -> Result<Option<Claim>, StorageError> {
+        self.check("claim")?;
+        let job = {
+            let mut state = self.state();
+            let index = state.waiting.iter().position(|job| queues.contains(&job.key.kind().queue()));
+            index.and_then(|index| state.waiting.remove(index))
+        };
+        Ok(job.map(|job| {
+            self.note(Call::Claimed(job.id));
+            let lease = Lease { job_id: job.id, token: 1 };
+            Claim { job, lease }
+        }))
+    }
+
+    async fn heartbeat(&self, _: &Lease, _: TimestampMs) -> Result<(), StorageError> {
+        self.check("heartbeat")?;
+        self.note(Call::Renewed);
+        Ok(())
+    }
+
+    async fn finish(
+        &self,
+        _: &Lease,
+        completion: Completion,
+        _: TimestampMs,
+    ) -> Result<Finished, StorageError> {
+        self.check("finish")?;
+        self.note(match completion {
+            Completion::Store(entry) => Call::Stored(entry),
+            Completion::Nothing => Call::Nothing,
+        });
+        Ok(Finished { position: position(), jobs_created: 2, requeued: false })
+    }
+
+    async fn release(
+        &self,
+        lease: &Lease,
+        reason: ReleaseReason,
+        _: TimestampMs,
+    ) -> Result<Released, StorageError> {
+        self.check("release")?;
+        let attempts = {
+            let mut state = self.state();
+            let attempts = state.attempts.entry(lease.job_id).or_default();
+            if reason == ReleaseReason::Failed {
+                *attempts += 1;
+            }
+            *attempts
+        };
+        self.note(Call::Released(reason));
+        if attempts >= self.attempts_max {
+            return Ok(Released::Exhausted);
+        }
+        self.push(job_with_id(lease.job_id.0));
+        Ok(Released::Requeued { attempts })
+    }
+
+    async fn expire_leases(&self, _: TimestampMs) -> Result<Vec<Claim>, StorageError> {
+        self.check("expire_leases")?;
+        Ok(std::mem::take(&mut self.state().expired))
+    }
+
+    async fn wait_for_work(&self, _: &[Queue]) {
+        self.work.notified().await;
+    }
+
+    async fn stats(&self) -> Result<QueueStats, StorageError> {
+        Ok(QueueStats::default())
+    }
+}
+
+/// A waiting first-rows job.
+pub(super) fn job_with_id(id: u64) -> Job {
+    let dataset = DatasetName::new("user/data").unwrap();
+    let config = Some(ConfigName::new("default").unwrap());
+    let split = Some(SplitName::new("train").unwrap());
+    Job {
+        id: JobId(id),
+        key: ArtifactKey::new(StepKind::SplitFirstRows, dataset, config, split).unwrap(),
+        revision: Revision::new("abc").unwrap(),
+        priority: Priority::Normal,
+        difficulty: 70,
+        created_at: TimestampMs(1),
+        attempts: 0,
+        state: JobState::Waiting { not_before: TimestampMs(0) },
+    }
+}
+
+/// Steps that do what a closure says.
+pub(super) struct Script<F>(pub(super) F);
+
+impl<F> StepRunner for Script<F>
+where
+    F: Fn(&Job, &RunContext) -> StepOutcome + Send + Sync + 'static,
+{
+    fn run(&self, job: &Job, context: &RunContext) -> StepOutcome {
+        (self.0)(job, context)
+    }
+}
+
+/// A clock that is set by hand.
+#[derive(Default)]
+pub(super) struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    pub(super) fn advance_ms(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> TimestampMs {
+        TimestampMs(self.0.load(Ordering::Relaxed))
+    }
+}
