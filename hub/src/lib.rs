@@ -4,12 +4,17 @@
 //! Refuses to interpret files. Every failure is a [`HubError`] that says whether trying again may help.
 
 pub mod error;
+mod front_matter;
+mod http;
+mod listing;
+mod repo_path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use outpost_model::{DatasetName, Revision, Visibility};
 
 pub use error::HubError;
+pub use http::{Backoff, HttpHub, HttpHubOptions, InvalidOptions, Sleep};
 
 /// What the Hub says about a dataset repository (`GET /api/datasets/{id}`).
 #[derive(Debug, Clone, PartialEq)]

@@ -66,8 +66,45 @@ pub const BACKFILL_PAGE: usize = 256;
 pub const PROGRESS_PERIOD_MS: u64 = 1_000;
 /// Tries of one Hub request before its error is final.
 pub const HUB_ATTEMPTS_MAX: u32 = 5;
+/// An access check, which a reader waits for (`API_HF_TIMEOUT_SECONDS`).
+pub const HUB_AUTH_TIMEOUT_MS: u64 = 1_500;
+/// First wait before a Hub request is repeated, doubled up to [`HUB_RETRY_WAIT_MS_MAX`].
+pub const HUB_RETRY_WAIT_MS_MIN: u64 = 1_000;
+/// Longest wait between two tries of a Hub request, unless the Hub asks for more.
+pub const HUB_RETRY_WAIT_MS_MAX: u64 = 8_000;
+/// All waits of one Hub request together, those that the Hub asks for included.
+pub const HUB_RETRY_WAITS_TOTAL_MS_MAX: u64 = 60_000;
+/// Transfers slower than this are given up, after [`HUB_TIMEOUT_MS`].
+pub const HUB_TRANSFER_BYTES_PER_S_MIN: u64 = 64 * 1024;
+/// Redirects followed for one Hub request.
+pub const HUB_REDIRECTS_MAX: u32 = 5;
+/// A JSON answer of the Hub: repository info or one page of a listing.
+pub const HUB_JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What is read of an error's body.
+pub const HUB_ERROR_BYTES_MAX: u64 = 4 * 1024;
+/// Pages followed in a Hub listing.
+pub const HUB_PAGES_MAX: usize = 2_000;
 /// Entries followed in a Hub tree listing.
 pub const HUB_TREE_ENTRIES_MAX: usize = 1_000_000;
+/// All paths of a Hub tree listing together.
+pub const HUB_TREE_PATH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// How long a file is read from where the Hub redirected to, without asking the Hub again.
+pub const HUB_LOCATION_AGE_MS_MAX: u64 = 60_000;
+/// Files whose redirect is remembered.
+pub const HUB_LOCATIONS_MAX: usize = 1_024;
+/// Revisions whose file list is kept in memory.
+pub const HUB_LISTINGS_CACHED_MAX: usize = 64;
+/// Paths of all file lists kept in memory; the newest list is kept whatever its size.
+pub const HUB_LISTINGS_CACHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Shortest time between two looks at a folder Hub; each look is followed by a pause of at least
+/// [`FOLDER_POLL_PAUSE_FACTOR`] times its duration.
+pub const FOLDER_POLL_MS_MIN: u64 = 1_000;
+/// How much longer than a look at a folder Hub the pause after it is.
+pub const FOLDER_POLL_PAUSE_FACTOR: u32 = 20;
+/// Datasets of a folder Hub.
+pub const FOLDER_DATASETS_MAX: usize = 100_000;
+/// Size of the file that keeps content hashes of a folder Hub between runs.
+pub const FOLDER_HASHES_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// A metadata file (README.md, dataset_infos.json ...) read whole.
 pub const METADATA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// One ranged read.
