@@ -4,9 +4,21 @@
 //! features. Refuses caching and HTTP: bytes come through [`outpost_hub::Hub`], results are returned. Failures are
 //! [`LoadError`]s with the chain of Python classes and messages that users know.
 
+pub mod data_files;
 pub mod error;
+pub mod extensions;
+pub mod glob;
 pub mod guard;
+pub mod listing;
+pub mod module_choice;
+pub mod patterns;
+mod python;
 pub mod repository;
+pub mod resolve;
+pub mod yaml;
+
+#[cfg(test)]
+mod test_tables;
 
 pub use error::LoadError;
 pub use guard::JobGuard;
