@@ -172,6 +172,20 @@ pub const VISIBILITY_AGE_MS_MAX: u64 = 3_600 * 1_000;
 
 /// Bodies and other values are cut into chunks of this size in sled (anchors: larger values leak blob files).
 pub const STORE_CHUNK_BYTES: usize = 4_000;
+/// Values up to this size are kept inside the record that points to them.
+pub const STORE_INLINE_BYTES_MAX: usize = 1_000;
+/// Page cache of the embedded store; its memory is a few times that.
+pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// The embedded store's own periodic flush, behind the flush that every acknowledged write waits for.
+pub const STORE_FLUSH_MS: u64 = 500;
+/// How long opening a store waits for another process to let go of it.
+pub const STORE_LOCK_WAIT_MS: u64 = 15_000;
+/// Writes waiting for the embedded store's writer; more wait in their callers.
+pub const STORE_WRITES_QUEUED_MAX: usize = 1_024;
+/// Starts of a job that may end with the process before such an end counts as a failed run.
+pub const JOB_INTERRUPTIONS_MAX: u32 = 3;
+/// Expired leases taken back by one call.
+pub const EXPIRED_LEASES_PER_CALL_MAX: usize = 256;
 /// Records kept in the change log; a follower that is further behind reconciles.
 pub const CHANGE_LOG_RECORDS_MAX: u64 = 100_000;
 

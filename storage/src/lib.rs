@@ -4,9 +4,13 @@
 //! database. Both are behind traits, and every backend passes the same contract suites.
 
 pub mod authority;
+pub mod embedded;
 pub mod error;
+mod kv;
 pub mod mirror;
+mod record;
 
 pub use authority::{Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, Submitted};
+pub use embedded::EmbeddedStore;
 pub use error::StorageError;
 pub use mirror::{Changed, Mirror, MirrorEntry};

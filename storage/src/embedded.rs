@@ -1,0 +1,210 @@
+//! The embedded authority, which is its own mirror: one process, one directory, no server.
+//!
+//! Owns cache and queue of a single primary (design section 5). Every write is one atomic commit, answered when it is
+//! on disk; reads go to the same trees. Everything in it can be computed again from the Hub, so a damaged store is set
+//! aside and rebuilt. A failed write or flush stops the store: every later call fails with the cause.
+
+mod authority;
+mod blob;
+mod core;
+mod entries;
+mod keys;
+mod lane;
+mod load;
+mod mirror;
+mod ops;
+mod queue;
+mod records;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use outpost_model::{Epoch, Position, Queue, TimestampMs, limits};
+use tokio::sync::{oneshot, watch};
+
+use self::core::Core;
+use self::queue::QueueHint;
+use self::writer::{Answer, Fault, Published, Threads};
+use crate::error::StorageError;
+use crate::kv::Kv;
+pub use crate::kv::OpenReport;
+
+/// The embedded store. Clones share it; it closes when the last one is dropped.
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    // Fields drop in order: the threads end before the engine closes.
+    threads: Threads,
+    fault: Fault,
+    published: Arc<Published>,
+    epoch: Epoch,
+    clock: Mutex<Option<CallerClock>>,
+    report: OpenReport,
+    damaged: AtomicU64,
+    kv: Arc<Kv>,
+}
+
+/// The time that the last caller gave, and when.
+#[derive(Debug, Clone, Copy)]
+struct CallerClock {
+    now: TimestampMs,
+    read_at: tokio::time::Instant,
+}
+
+impl EmbeddedStore {
+    /// Opens the store under `directory`, creating it when there is none. Blocks: call it outside of async code.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] when another process holds it for longer than [`limits::STORE_LOCK_WAIT_MS`],
+    /// [`StorageError::FormatVersion`] when another version wrote it, [`StorageError::Engine`] when the disk fails.
+    pub fn open(directory: &Path) -> Result<Self, StorageError> {
+        Self::open_waiting(directory, limits::STORE_LOCK_WAIT_MS)
+    }
+
+    /// As [`EmbeddedStore::open`], waiting up to `lock_wait_ms` for another process to let go of the directory.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`].
+    pub fn open_waiting(directory: &Path, lock_wait_ms: u64) -> Result<Self, StorageError> {
+        let (core, report) = load::load(directory, lock_wait_ms)?;
+        let epoch = Epoch(core.meta.epoch);
+        let hints = Queue::ALL.map(|queue| core.queue.hint(queue));
+        let published =
+            Arc::new(Published { seq: watch::Sender::new(core.meta.seq), hints: watch::Sender::new(hints) });
+        let (kv, fault) = (core.kv.clone(), Fault::default());
+        let threads = Threads::start(core, &fault, &published)?;
+        let (clock, damaged) = (Mutex::new(None), AtomicU64::new(0));
+        Ok(Self { inner: Arc::new(Inner { threads, fault, published, epoch, clock, report, damaged, kv }) })
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.inner.report
+    }
+
+    /// Bytes that the store takes on disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`] when the disk fails.
+    pub fn size_on_disk(&self) -> Result<u64, StorageError> {
+        self.inner.kv.size_on_disk()
+    }
+
+    /// Damaged records met since the store was opened, those found while opening included.
+    #[must_use]
+    pub fn damaged_records(&self) -> u64 {
+        self.inner.report.records_damaged + self.inner.damaged.load(Ordering::Relaxed)
+    }
+
+    fn count_damage(&self, what: &str) {
+        self.inner.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("{what} is damaged; a scrub drops it and plans its computation");
+    }
+
+    fn counting_damage<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if let Err(StorageError::Damaged(cause)) = &result {
+            self.count_damage(cause);
+        }
+        result
+    }
+
+    fn published_position(&self) -> Position {
+        Position { epoch: self.inner.epoch, seq: *self.inner.published.seq.borrow() }
+    }
+
+    /// The engine, for reads; fails once the store has failed.
+    fn reader(&self) -> Result<&Kv, StorageError> {
+        self.inner.fault.check()?;
+        Ok(&self.inner.kv)
+    }
+
+    /// Runs an operation in the writer and waits until its effect is on disk. An operation whose caller goes away is
+    /// still carried out.
+    async fn write<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Core) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.call(move |core| run(core).map(|value| (value, true))).await
+    }
+
+    /// Runs an operation that promises nothing that a crash could break.
+    async fn read<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Core) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.call(move |core| run(core).map(|value| (value, false))).await
+    }
+
+    /// Runs an operation; its value says whether the answer waits for the disk.
+    async fn call<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Core) -> Result<(T, bool), StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.inner.fault.check()?;
+        let (answer, answered) = oneshot::channel();
+        let fault = self.inner.fault.clone();
+        let operation: writer::Operation = Box::new(move |core| {
+            let result = run(core);
+            if let Err(StorageError::Engine(cause)) = &result {
+                fault.set(cause);
+            }
+            let flushed = matches!(result, Ok((_, true)));
+            let reply: writer::Reply = Box::new(move |stored| {
+                // A caller that went away is not told.
+                let _ = answer.send(stored.and(result.map(|(value, _)| value)));
+            });
+            if flushed { Answer::Flushed(reply) } else { Answer::Now(reply) }
+        });
+        let stopped = || StorageError::Engine("the store has stopped".to_owned());
+        let operations = self.inner.threads.operations().ok_or_else(stopped)?;
+        operations.send(operation).await.map_err(|_| stopped())?;
+        match answered.await {
+            Ok(result) => result,
+            Err(_) => Err(self.inner.fault.check().err().unwrap_or_else(stopped)),
+        }
+    }
+
+    fn set_clock(&self, now: TimestampMs) {
+        let mut clock = self.inner.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *clock = Some(CallerClock { now, read_at: tokio::time::Instant::now() });
+    }
+
+    /// How long until `due` by the callers' clock; zero when no caller has told the time yet.
+    fn time_until(&self, due: TimestampMs) -> std::time::Duration {
+        let clock = *self.inner.clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(CallerClock { now, read_at }) = clock else { return std::time::Duration::ZERO };
+        std::time::Duration::from_millis(due.since_ms(now)).saturating_sub(read_at.elapsed())
+    }
+
+    /// Waits until a job may be claimable in `queues`.
+    async fn wait_for_ready(&self, queues: &[Queue]) {
+        let mut hints = self.inner.published.hints.subscribe();
+        loop {
+            let current = *hints.borrow_and_update();
+            let watched = || queues.iter().map(|queue| current[queue::queue_slot(*queue)]);
+            if self.inner.fault.check().is_err() || watched().any(|hint: QueueHint| hint.ready) {
+                return;
+            }
+            let changed = hints.changed();
+            let Some(due) = watched().filter_map(|hint| hint.next_due).min() else {
+                if changed.await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            tokio::select! {
+                _ = changed => {}
+                () = tokio::time::sleep(self.time_until(due)) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Entries on their way in and out of the store.
+//!
+//! Owns the split of an entry into a small head and blobs. Preparing (hashing, compressing) needs no lock and happens
+//! in the caller; reading looks again when the entry was replaced under it.
+
+use bytes::Bytes;
+use outpost_model::planning::EntrySummary;
+use outpost_model::{ArtifactKey, Entry, Revision, TimestampMs};
+
+use super::blob::{self, Blob, Prepared, Read};
+use super::keys;
+use super::records::{Head, Names};
+use crate::error::StorageError;
+use crate::kv::{Kv, Tree};
+use crate::mirror::MirrorEntry;
+use crate::record;
+
+/// Times that a read looks again when the entry is replaced under it.
+const READ_TRIES_MAX: usize = 100;
+
+/// An entry ready to be stored.
+#[derive(Debug)]
+pub(super) struct PreparedEntry {
+    pub(super) key: ArtifactKey,
+    pub(super) revision: Revision,
+    pub(super) summary: EntrySummary,
+    entry: Entry,
+    version: [u8; 32],
+    body: Prepared,
+    details: Option<Prepared>,
+    names: Option<Prepared>,
+}
+
+impl PreparedEntry {
+    /// Does the work on an entry that needs no lock.
+    pub(super) fn new(mut entry: Entry) -> Result<Self, StorageError> {
+        let version = entry.version();
+        let body = blob::prepare(&std::mem::take(&mut entry.body))?;
+        let details = entry.details.take().map(|details| blob::prepare(&details)).transpose()?;
+        let names = (!entry.names.is_empty())
+            .then(|| blob::prepare(&record::encode(&Names(entry.names.clone()))))
+            .transpose()?;
+        let summary = EntrySummary {
+            key: entry.key.clone(),
+            error_code: entry.error_code,
+            revision: entry.revision.clone(),
+            names: std::mem::take(&mut entry.names),
+            job_runner_version: entry.job_runner_version,
+            failed_runs: entry.failed_runs,
+        };
+        let (key, revision) = (entry.key.clone(), entry.revision.clone());
+        Ok(Self { key, revision, summary, entry, version, body, details, names })
+    }
+
+    /// Writes the chunks and returns the head that makes them the entry.
+    pub(super) fn write(self, next_blob: &mut u64, chunks: &Tree) -> Result<Head, StorageError> {
+        let mut write = |prepared| blob::write(prepared, next_blob, chunks);
+        let body = write(self.body)?;
+        let details = self.details.map(&mut write).transpose()?;
+        let names = self.names.map(&mut write).transpose()?;
+        Ok(Head {
+            http_status: self.entry.http_status,
+            error_code: self.entry.error_code.map(|code| code.as_str().to_owned()),
+            revision: self.entry.revision.as_str().to_owned(),
+            version: self.version,
+            body,
+            details,
+            names,
+            progress: self.entry.progress,
+            job_runner_version: self.entry.job_runner_version,
+            failed_runs: self.summary.failed_runs,
+            updated_at_ms: self.entry.updated_at.0,
+            duration_ms: self.entry.duration_ms,
+        })
+    }
+}
+
+/// The head of an entry.
+pub(super) fn head(key: &ArtifactKey, kv: &Kv) -> Result<Option<Head>, StorageError> {
+    kv.state.get(&keys::entry(key))?.map(|bytes| record::decode(&bytes)).transpose()
+}
+
+/// What planning needs of an entry.
+pub(super) fn summary(key: ArtifactKey, head: &Head, kv: &Kv) -> Result<EntrySummary, StorageError> {
+    let names = match &head.names {
+        None => Vec::new(),
+        // Only the writer replaces entries and only the writer plans, so nothing changes under this read.
+        Some(blob) => names(&whole(blob, kv)?.ok_or_else(missing)?)?,
+    };
+    Ok(EntrySummary {
+        key,
+        error_code: head.error_code()?,
+        revision: head.revision()?,
+        names,
+        job_runner_version: head.job_runner_version,
+        failed_runs: head.failed_runs,
+    })
+}
+
+/// A whole entry.
+pub(super) fn read(key: &ArtifactKey, kv: &Kv) -> Result<Option<Entry>, StorageError> {
+    read_consistently(key, kv, |head| {
+        let Some(body) = whole(&head.body, kv)? else { return Ok(None) };
+        let details = match &head.details {
+            None => None,
+            Some(blob) => match whole(blob, kv)? {
+                None => return Ok(None),
+                Some(details) => Some(Bytes::from(details)),
+            },
+        };
+        let names = match &head.names {
+            None => Vec::new(),
+            Some(blob) => match whole(blob, kv)? {
+                None => return Ok(None),
+                Some(bytes) => names(&bytes)?,
+            },
+        };
+        Ok(Some(Entry {
+            key: key.clone(),
+            http_status: head.http_status,
+            error_code: head.error_code()?,
+            revision: head.revision()?,
+            body: body.into(),
+            details,
+            names,
+            progress: head.progress,
+            job_runner_version: head.job_runner_version,
+            failed_runs: head.failed_runs,
+            updated_at: TimestampMs(head.updated_at_ms),
+            duration_ms: head.duration_ms,
+        }))
+    })
+}
+
+/// What a reader of the response needs.
+pub(super) fn read_response(key: &ArtifactKey, kv: &Kv) -> Result<Option<MirrorEntry>, StorageError> {
+    read_consistently(key, kv, |head| {
+        let Some(body) = whole(&head.body, kv)? else { return Ok(None) };
+        Ok(Some(MirrorEntry {
+            http_status: head.http_status,
+            error_code: head.error_code()?,
+            revision: head.revision()?,
+            version: head.version,
+            body: body.into(),
+        }))
+    })
+}
+
+/// Reads the head and what it refers to; a missing chunk means that the entry was replaced in between, unless the
+/// head is still the same.
+fn read_consistently<T>(
+    key: &ArtifactKey,
+    kv: &Kv,
+    read: impl Fn(&Head) -> Result<Option<T>, StorageError>,
+) -> Result<Option<T>, StorageError> {
+    let mut last = None;
+    for _ in 0..READ_TRIES_MAX {
+        let Some(head) = head(key, kv)? else { return Ok(None) };
+        if let Some(value) = read(&head)? {
+            return Ok(Some(value));
+        }
+        if last.as_ref() == Some(&head) {
+            return Err(missing());
+        }
+        last = Some(head);
+    }
+    Err(StorageError::Engine(format!("entry {key} is replaced faster than it can be read")))
+}
+
+fn whole(blob: &Blob, kv: &Kv) -> Result<Option<Vec<u8>>, StorageError> {
+    Ok(match blob.read(&kv.chunks)? {
+        Read::Whole(bytes) => Some(bytes),
+        Read::Missing => None,
+    })
+}
+
+fn names(bytes: &[u8]) -> Result<Vec<String>, StorageError> {
+    Ok(record::decode::<Names>(bytes)?.0)
+}
+
+fn missing() -> StorageError {
+    StorageError::Damaged("blob: a chunk is missing".to_owned())
+}

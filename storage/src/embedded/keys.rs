@@ -1,0 +1,63 @@
+//! The layout of keys in the embedded store.
+//!
+//! Owns which prefix holds what. One tree holds everything that must commit together; a first byte tells the kinds
+//! apart and numbers are big-endian, so that order in the tree is order in time.
+
+use outpost_model::{ArtifactKey, DatasetName, JobId};
+
+/// The format version, outside any record so that every version of the code can read it.
+pub(super) const FORMAT: &[u8] = b"f";
+/// The [`super::records::Meta`] record.
+pub(super) const META: &[u8] = b"m";
+/// Prefix of entry heads.
+pub(super) const ENTRIES: u8 = b'e';
+/// Prefix of dataset records.
+pub(super) const DATASETS: u8 = b'd';
+/// Prefix of jobs.
+pub(super) const JOBS: u8 = b'j';
+/// Prefix of the change log.
+pub(super) const LOG: u8 = b'l';
+/// Prefix of blobs whose chunks are no longer referred to and not yet deleted.
+pub(super) const GARBAGE: u8 = b'g';
+
+fn with_prefix(prefix: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(prefix);
+    key.extend_from_slice(rest);
+    key
+}
+
+pub(super) fn entry(key: &ArtifactKey) -> Vec<u8> {
+    with_prefix(ENTRIES, &key.to_bytes())
+}
+
+/// The prefix of the entry heads of one dataset.
+pub(super) fn entries_of(dataset: &DatasetName) -> Vec<u8> {
+    with_prefix(ENTRIES, &ArtifactKey::dataset_prefix(dataset))
+}
+
+pub(super) fn dataset(dataset: &DatasetName) -> Vec<u8> {
+    with_prefix(DATASETS, dataset.as_str().as_bytes())
+}
+
+pub(super) fn job(id: JobId) -> Vec<u8> {
+    with_prefix(JOBS, &id.0.to_be_bytes())
+}
+
+pub(super) fn log(seq: u64) -> Vec<u8> {
+    with_prefix(LOG, &seq.to_be_bytes())
+}
+
+pub(super) fn garbage(blob: u64) -> Vec<u8> {
+    with_prefix(GARBAGE, &blob.to_be_bytes())
+}
+
+/// The number behind the prefix of a job, log or garbage key.
+pub(super) fn number(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
+/// A chunk's key in the tree of chunks: blob, then index.
+pub(super) fn chunk(blob: u64, index: u32) -> Vec<u8> {
+    [&blob.to_be_bytes()[..], &index.to_be_bytes()].concat()
+}

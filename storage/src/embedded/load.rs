@@ -1,0 +1,149 @@
+//! Opening: from a directory to a writer's state.
+//!
+//! Owns what happens to a store that is new, of another version, damaged, or left behind by a crash. Costs the number
+//! of live jobs, not of entries. Running jobs lose their lease: one process holds the store, so their workers died.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+
+use outpost_model::{JobId, JobState, StepKind, TimestampMs, limits};
+
+use super::core::{Core, EntryCounts};
+use super::keys;
+use super::queue::QueueIndex;
+use super::records::{FORMAT_VERSION, LiveJob, Meta, StoredJob};
+use super::writer::delete_garbage;
+use crate::error::StorageError;
+use crate::kv::{self, Batch, Kv, OpenReport};
+use crate::record;
+
+/// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
+pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, OpenReport), StorageError> {
+    let (kv, mut report) = kv::open(root, lock_wait_ms)?;
+    let (kv, meta) = match read_meta(&kv) {
+        Ok(Some(meta)) => (kv, meta),
+        Ok(None) => {
+            let meta = create(&kv)?;
+            (kv, meta)
+        }
+        Err(StorageError::Damaged(cause)) => {
+            tracing::error!(%cause, directory = %root.display(), "the store is damaged and is set aside");
+            let (kv, replaced) = kv::replace(kv, lock_wait_ms)?;
+            report.set_aside = replaced.set_aside;
+            let meta = create(&kv)?;
+            (kv, meta)
+        }
+        Err(error) => return Err(error),
+    };
+    let mut core = core_over(Arc::new(kv), meta);
+    load_jobs(&mut core, &mut report)?;
+    delete_leftovers(&core)?;
+    core.kv.flush()?;
+    Ok((core, report))
+}
+
+/// The store's counters, `None` for a new store.
+fn read_meta(kv: &Kv) -> Result<Option<Meta>, StorageError> {
+    if kv.state.is_empty() {
+        return Ok(None);
+    }
+    let format = kv.state.get(keys::FORMAT)?;
+    let found = format.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    match found {
+        Some(FORMAT_VERSION) => {}
+        Some(found) => return Err(StorageError::FormatVersion { found, expected: FORMAT_VERSION }),
+        None => return Err(StorageError::Damaged("no format version".to_owned())),
+    }
+    let meta = kv.state.get(keys::META)?;
+    let meta = meta.ok_or_else(|| StorageError::Damaged("no position".to_owned()))?;
+    record::decode(&meta).map(Some)
+}
+
+fn create(kv: &Kv) -> Result<Meta, StorageError> {
+    let meta = Meta {
+        epoch: random_epoch(),
+        seq: 0,
+        log_first: 1,
+        next_job: 1,
+        tokens_reserved: 1,
+        next_blob: 1,
+        datasets: 0,
+        entries: Vec::new(),
+    };
+    let mut batch = Batch::new();
+    batch.put(keys::FORMAT.to_vec(), FORMAT_VERSION.to_be_bytes().to_vec());
+    batch.put(keys::META.to_vec(), record::encode(&meta));
+    kv.state.apply(batch)?;
+    kv.flush()?;
+    Ok(meta)
+}
+
+/// 128 bits from the standard library's per-process random keys, taken twice.
+fn random_epoch() -> u128 {
+    let half = |salt: u64| {
+        u128::from(RandomState::new().hash_one((salt, std::process::id(), std::time::SystemTime::now())))
+    };
+    half(1) << 64 | half(2)
+}
+
+fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
+    let entry_counts: EntryCounts = meta
+        .entries
+        .iter()
+        .filter_map(|(kind, status, count)| Some(((StepKind::from_name(kind)?, *status), *count)))
+        .collect();
+    let next_token = meta.tokens_reserved;
+    Core { kv, meta, entry_counts, queue: QueueIndex::default(), writes: 0, next_token, garbage: Vec::new() }
+}
+
+fn load_jobs(core: &mut Core, report: &mut OpenReport) -> Result<(), StorageError> {
+    let mut batch = Batch::new();
+    let kv = core.kv.clone();
+    for pair in kv.state.prefix(&[keys::JOBS]) {
+        let (key, value) = pair?;
+        let id = keys::number(&key).map(JobId);
+        let live = id
+            .ok_or_else(|| StorageError::Damaged("job key".to_owned()))
+            .and_then(|id| record::decode::<StoredJob>(&value)?.into_live(id));
+        match live {
+            Ok(live) => core.queue.put(interrupted(live, &mut batch, report)),
+            Err(StorageError::Damaged(cause)) => {
+                tracing::error!(%cause, "a stored job is damaged and was dropped; maintenance creates it again");
+                report.records_damaged += 1;
+                batch.delete(key.to_vec());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    core.kv.state.apply(batch)
+}
+
+/// A restart is not the job's fault, so it counts no attempt. A job that was running at several ends of the process
+/// may be what ends it: then its run counts as a failed one, as if its lease had run out.
+fn interrupted(mut live: LiveJob, batch: &mut Batch, report: &mut OpenReport) -> LiveJob {
+    let JobState::Started { lease_expires_at, .. } = &mut live.job.state else { return live };
+    report.jobs_interrupted += 1;
+    live.interruptions = live.interruptions.saturating_add(1);
+    if live.interruptions > limits::JOB_INTERRUPTIONS_MAX {
+        *lease_expires_at = TimestampMs(0);
+    } else {
+        live.job.state = JobState::Waiting { not_before: TimestampMs(0) };
+    }
+    batch.put(keys::job(live.job.id), record::encode(&StoredJob::new(&live)));
+    live
+}
+
+/// Deletes what a crash left: superseded blobs, and chunks that were written for a commit that never came.
+fn delete_leftovers(core: &Core) -> Result<(), StorageError> {
+    let mut blobs = Vec::new();
+    for pair in core.kv.state.prefix(&[keys::GARBAGE]) {
+        blobs.extend(keys::number(&pair?.0));
+    }
+    delete_garbage(&core.kv, &blobs)?;
+    let mut batch = Batch::new();
+    for pair in core.kv.chunks.from(&core.meta.next_blob.to_be_bytes()) {
+        batch.delete(pair?.0.to_vec());
+    }
+    core.kv.chunks.apply(batch)
+}

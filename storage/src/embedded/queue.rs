@@ -1,0 +1,221 @@
+//! The queue's index in memory: which job is next, whose lease ends, what runs per namespace.
+//!
+//! Owns the order of claims: priority, then the namespace with the least running work, then age. The engine's jobs
+//! are the truth; the index is rebuilt from them at open and changed after each commit. It refuses nothing and
+//! cannot fail.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use outpost_model::{
+    ArtifactKey, DatasetName, Job, JobId, JobState, Lease, Priority, Queue, StepKind, TimestampMs,
+};
+
+use super::lane::Lane;
+use super::records::LiveJob;
+use crate::error::StorageError;
+
+/// Every live job, indexed.
+#[derive(Default)]
+pub(super) struct QueueIndex {
+    jobs: HashMap<JobId, LiveJob>,
+    by_key: HashMap<ArtifactKey, JobId>,
+    by_dataset: HashMap<DatasetName, BTreeSet<JobId>>,
+    /// Claimable jobs.
+    lanes: [[Lane; Priority::COUNT]; Queue::ALL.len()],
+    /// Jobs that wait for their `not_before`.
+    delayed: [BTreeSet<(TimestampMs, JobId)>; Queue::ALL.len()],
+    /// Started jobs by the end of their lease.
+    leases: BTreeSet<(TimestampMs, JobId)>,
+    running: HashMap<Arc<str>, u64>,
+    counts: BTreeMap<StepKind, (u64, u64)>,
+    /// The latest time that a caller gave.
+    clock: TimestampMs,
+}
+
+/// What waiting workers need to know of one queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct QueueHint {
+    /// Whether a job can be claimed.
+    pub(super) ready: bool,
+    /// When the next waiting job becomes claimable.
+    pub(super) next_due: Option<TimestampMs>,
+}
+
+trait Slot {
+    const COUNT: usize;
+    fn slot(self) -> usize;
+}
+
+impl Slot for Priority {
+    const COUNT: usize = 3;
+    fn slot(self) -> usize {
+        match self {
+            Self::Low => 0,
+            Self::Normal => 1,
+            Self::High => 2,
+        }
+    }
+}
+
+/// The queue's index in arrays.
+pub(super) fn queue_slot(queue: Queue) -> usize {
+    match queue {
+        Queue::Datasets => 0,
+        Queue::Splits => 1,
+    }
+}
+
+impl QueueIndex {
+    pub(super) fn get(&self, id: JobId) -> Option<&LiveJob> {
+        self.jobs.get(&id)
+    }
+
+    /// The live job of an artifact.
+    pub(super) fn job_of(&self, key: &ArtifactKey) -> Option<JobId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The live jobs of a dataset, oldest first.
+    pub(super) fn jobs_of(&self, dataset: &DatasetName) -> Vec<Job> {
+        let ids = self.by_dataset.get(dataset).into_iter().flatten();
+        ids.filter_map(|id| self.jobs.get(id)).map(|live| live.job.clone()).collect()
+    }
+
+    /// Jobs per step: (waiting, started).
+    pub(super) fn counts(&self) -> impl Iterator<Item = (StepKind, u64, u64)> {
+        self.counts.iter().map(|(kind, (waiting, started))| (*kind, *waiting, *started))
+    }
+
+    /// The job that `lease` holds.
+    ///
+    /// # Errors
+    /// [`StorageError::LeaseLost`] with the reason.
+    pub(super) fn held(&self, lease: &Lease, now: TimestampMs) -> Result<&LiveJob, StorageError> {
+        let live = self.jobs.get(&lease.job_id).ok_or(StorageError::LeaseLost("the job is gone"))?;
+        match live.job.state {
+            JobState::Started { token, lease_expires_at, .. } if token == lease.token => {
+                if now < lease_expires_at { Ok(live) } else { Err(StorageError::LeaseLost("it ran out")) }
+            }
+            _ => Err(StorageError::LeaseLost("the job was given to another run")),
+        }
+    }
+
+    /// Takes the caller's time: jobs whose `not_before` has passed become claimable.
+    pub(super) fn advance(&mut self, now: TimestampMs) {
+        self.clock = self.clock.max(now);
+        for slot in 0..self.delayed.len() {
+            while let Some(&(due, id)) = self.delayed[slot].first() {
+                if due > self.clock {
+                    break;
+                }
+                self.delayed[slot].pop_first();
+                if let Some(live) = self.jobs.get(&id) {
+                    let job = live.job.clone();
+                    self.enter_lane(&job);
+                }
+            }
+        }
+    }
+
+    /// The job to claim next from these queues.
+    pub(super) fn next(&self, queues: &[Queue]) -> Option<&LiveJob> {
+        let slots = || queues.iter().map(|queue| queue_slot(*queue));
+        let id = (0..Priority::COUNT)
+            .rev()
+            .find_map(|priority| slots().filter_map(|slot| self.lanes[slot][priority].first()).min())?;
+        self.jobs.get(&id.job)
+    }
+
+    /// Started jobs whose lease has run out, at most `limit`.
+    pub(super) fn expired(&self, now: TimestampMs, limit: usize) -> Vec<JobId> {
+        let ended = self.leases.iter().take_while(|(expires_at, _)| *expires_at <= now);
+        ended.take(limit).map(|(_, id)| *id).collect()
+    }
+
+    pub(super) fn hint(&self, queue: Queue) -> QueueHint {
+        let slot = queue_slot(queue);
+        QueueHint {
+            ready: self.lanes[slot].iter().any(|lane| lane.first().is_some()),
+            next_due: self.delayed[slot].first().map(|(due, _)| *due),
+        }
+    }
+
+    /// Inserts a job or replaces it by its new state.
+    pub(super) fn put(&mut self, live: LiveJob) {
+        self.remove(live.job.id);
+        let job = &live.job;
+        self.by_key.insert(job.key.clone(), job.id);
+        self.by_dataset.entry(job.key.dataset().clone()).or_default().insert(job.id);
+        let (waiting, started) = self.counts.entry(job.key.kind()).or_default();
+        match job.state {
+            JobState::Waiting { not_before } => {
+                *waiting += 1;
+                if not_before <= self.clock {
+                    self.enter_lane(job);
+                } else {
+                    self.delayed[queue_slot(job.key.kind().queue())].insert((not_before, job.id));
+                }
+            }
+            JobState::Started { lease_expires_at, .. } => {
+                *started += 1;
+                self.leases.insert((lease_expires_at, job.id));
+                self.change_running(job.key.dataset().namespace(), 1);
+            }
+        }
+        self.jobs.insert(job.id, live);
+    }
+
+    /// Removes a job, if it is there.
+    pub(super) fn remove(&mut self, id: JobId) {
+        let Some(LiveJob { job, .. }) = self.jobs.remove(&id) else { return };
+        if self.by_key.get(&job.key) == Some(&id) {
+            self.by_key.remove(&job.key);
+        }
+        if let Some(ids) = self.by_dataset.get_mut(job.key.dataset()) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_dataset.remove(job.key.dataset());
+            }
+        }
+        let (waiting, started) = self.counts.entry(job.key.kind()).or_default();
+        match job.state {
+            JobState::Waiting { not_before } => {
+                *waiting -= 1;
+                let slot = queue_slot(job.key.kind().queue());
+                if !self.delayed[slot].remove(&(not_before, id)) {
+                    self.lanes[slot][job.priority.slot()].leave(
+                        job.key.dataset().namespace(),
+                        job.created_at,
+                        id,
+                    );
+                }
+            }
+            JobState::Started { lease_expires_at, .. } => {
+                *started -= 1;
+                self.leases.remove(&(lease_expires_at, id));
+                self.change_running(job.key.dataset().namespace(), -1);
+            }
+        }
+    }
+
+    fn enter_lane(&mut self, job: &Job) {
+        let namespace = job.key.dataset().namespace();
+        let running = self.running.get(namespace).copied().unwrap_or(0);
+        let lane = &mut self.lanes[queue_slot(job.key.kind().queue())][job.priority.slot()];
+        lane.enter(namespace, running, job.created_at, job.id);
+    }
+
+    fn change_running(&mut self, namespace: &str, by: i64) {
+        let before = self.running.get(namespace).copied().unwrap_or(0);
+        let after = before.saturating_add_signed(by);
+        if after == 0 {
+            self.running.remove(namespace);
+        } else {
+            self.running.insert(namespace.into(), after);
+        }
+        for lane in self.lanes.iter_mut().flatten() {
+            lane.reorder(namespace, after);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The writer and the flusher: two threads that turn calls into durable commits.
+//!
+//! Owns group commit. The writer runs one operation after the other and alone holds the state; the flusher waits for
+//! the disk once for all operations that were applied meanwhile, publishes the position and answers them. A failed
+//! write or flush, or a panic, is fatal: every later call fails with the first cause.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use outpost_model::{Queue, limits};
+use tokio::sync::{mpsc, watch};
+
+use super::blob;
+use super::core::Core;
+use super::keys;
+use super::queue::QueueHint;
+use crate::error::StorageError;
+use crate::kv::{Batch, Kv};
+
+/// Answers a caller, with the error that made its operation void.
+pub(super) type Reply = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
+/// When an operation's caller may be answered.
+pub(super) enum Answer {
+    /// At once: nothing was promised that a crash could break.
+    Now(Reply),
+    /// When what was applied is on disk.
+    Flushed(Reply),
+}
+
+/// An operation: runs in the writer, returns how to answer.
+pub(super) type Operation = Box<dyn FnOnce(&mut Core) -> Answer + Send>;
+
+/// The first fatal failure of the store.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fault(Arc<OnceLock<String>>);
+
+impl Fault {
+    /// The error of every call after a fatal failure.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        match self.0.get() {
+            None => Ok(()),
+            Some(cause) => Err(StorageError::Engine(format!("stopped after a failure: {cause}"))),
+        }
+    }
+
+    pub(super) fn set(&self, cause: &str) {
+        if self.0.set(cause.to_owned()).is_ok() {
+            tracing::error!(%cause, "the store failed and takes no more calls; restart the node");
+        }
+    }
+}
+
+/// What the threads publish.
+pub(super) struct Published {
+    /// Seq of the last change on disk.
+    pub(super) seq: watch::Sender<u64>,
+    /// What waits in each queue, by [`super::queue::queue_slot`].
+    pub(super) hints: watch::Sender<[QueueHint; Queue::ALL.len()]>,
+}
+
+/// One applied operation, on its way to the disk.
+struct Applied {
+    seq: u64,
+    garbage: Vec<u64>,
+    reply: Option<Reply>,
+}
+
+/// The two threads.
+pub(super) struct Threads {
+    operations: Option<mpsc::Sender<Operation>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts both threads over `core`.
+    pub(super) fn start(core: Core, fault: &Fault, published: &Arc<Published>) -> Result<Self, StorageError> {
+        let (operations, queued) = mpsc::channel(limits::STORE_WRITES_QUEUED_MAX);
+        let (applied, to_flush) = std::sync::mpsc::sync_channel(limits::STORE_WRITES_QUEUED_MAX);
+        let kv = core.kv.clone();
+        let writer = {
+            let (fault, published) = (fault.clone(), published.clone());
+            spawn("store-writer", &fault.clone(), move || {
+                write_loop(core, queued, &applied, &fault, &published);
+            })?
+        };
+        let flusher = {
+            let (fault, published) = (fault.clone(), published.clone());
+            spawn("store-flusher", &fault.clone(), move || flush_loop(&kv, &to_flush, &fault, &published))?
+        };
+        Ok(Self { operations: Some(operations), handles: vec![writer, flusher] })
+    }
+
+    /// Where operations are sent.
+    pub(super) fn operations(&self) -> Option<&mpsc::Sender<Operation>> {
+        self.operations.as_ref()
+    }
+}
+
+impl Drop for Threads {
+    /// Lets queued operations end, then waits for the threads: afterwards the directory can be opened again.
+    fn drop(&mut self) {
+        self.operations = None;
+        for handle in self.handles.drain(..) {
+            // A panic was already recorded as the store's fault.
+            let _ = handle.join();
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    fault: &Fault,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StorageError> {
+    let guard = PanicGuard(fault.clone());
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _guard = guard;
+            run();
+        })
+        .map_err(|error| StorageError::Engine(format!("failed to start thread {name}: {error}")))
+}
+
+/// Records a panic of its thread as the store's fault.
+struct PanicGuard(Fault);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set("a thread of the store panicked");
+        }
+    }
+}
+
+fn write_loop(
+    mut core: Core,
+    mut queued: mpsc::Receiver<Operation>,
+    applied: &SyncSender<Applied>,
+    fault: &Fault,
+    published: &Published,
+) {
+    let mut seen = core.writes;
+    while let Some(operation) = queued.blocking_recv() {
+        if let Err(error) = fault.check() {
+            // Dropping the operation drops its reply, and the caller reads the fault.
+            tracing::debug!(%error, "dropped a call");
+            continue;
+        }
+        let answer = operation(&mut core);
+        publish_hints(&core, published);
+        let reply = match answer {
+            Answer::Now(reply) => {
+                reply(Ok(()));
+                None
+            }
+            Answer::Flushed(reply) => Some(reply),
+        };
+        let wrote = std::mem::replace(&mut seen, core.writes) != core.writes;
+        if reply.is_some() || wrote {
+            let garbage = std::mem::take(&mut core.garbage);
+            if applied.send(Applied { seq: core.meta.seq, garbage, reply }).is_err() {
+                fault.set("the flusher ended");
+            }
+        }
+    }
+}
+
+fn publish_hints(core: &Core, published: &Published) {
+    let hints = Queue::ALL.map(|queue| core.queue.hint(queue));
+    published.hints.send_if_modified(|current| std::mem::replace(current, hints) != hints);
+}
+
+fn flush_loop(kv: &Kv, to_flush: &Receiver<Applied>, fault: &Fault, published: &Published) {
+    while let Ok(first) = to_flush.recv() {
+        let group: Vec<Applied> = std::iter::once(first).chain(to_flush.try_iter()).collect();
+        let flushed = fault.check().and_then(|()| kv.flush());
+        if let Err(error) = &flushed {
+            fault.set(&error.to_string());
+        }
+        let seq = group.iter().map(|applied| applied.seq).max().unwrap_or(0);
+        if flushed.is_ok() {
+            published.seq.send_if_modified(|current| std::mem::replace(current, seq) != seq);
+        }
+        let mut garbage = Vec::new();
+        for applied in group {
+            garbage.extend(applied.garbage);
+            if let Some(reply) = applied.reply {
+                reply(flushed.clone());
+            }
+        }
+        if flushed.is_ok()
+            && let Err(error) = delete_garbage(kv, &garbage)
+        {
+            fault.set(&error.to_string());
+        }
+    }
+}
+
+/// Deletes superseded blobs, then their marks. A crash in between leaves the mark, and the next open repeats this.
+pub(super) fn delete_garbage(kv: &Kv, blobs: &[u64]) -> Result<(), StorageError> {
+    let mut marks = Batch::new();
+    for id in blobs {
+        blob::delete_chunks(*id, &kv.chunks)?;
+        marks.delete(keys::garbage(*id));
+    }
+    kv.state.apply(marks)
+}

@@ -1,0 +1,278 @@
+//! The embedded engine behind a small private facade: the only module that names sled.
+//!
+//! Owns the rules for opening a store's directory: an own lock taken first and waited for, torn snapshots removed,
+//! corruption set aside under another name and replaced by an empty store. Refuses to interpret keys and values.
+//! A failed write or flush is for the caller to treat as fatal; reads of damaged pages come back as `Damaged`.
+
+use std::fs::{self, File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use outpost_model::limits;
+
+use crate::error::StorageError;
+
+/// Pause between tries to take the lock.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+/// Names tried for a directory that is set aside.
+const SET_ASIDE_NAMES_MAX: u32 = 10_000;
+
+/// An opened store with its trees.
+pub(crate) struct Kv {
+    /// Records, positions and jobs: everything that must commit together.
+    pub(crate) state: Tree,
+    /// Pieces of large values.
+    pub(crate) chunks: Tree,
+    db: sled::Db,
+    root: PathBuf,
+    // Dropped last: fields drop in order, and the engine must be closed before another process may open it.
+    _lock: File,
+}
+
+/// What opening found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Where a damaged store was moved; the store started empty.
+    pub set_aside: Option<PathBuf>,
+    /// Torn snapshots of an earlier crash that were removed.
+    pub torn_snapshots_removed: usize,
+    /// Jobs that were running when the process ended and wait again.
+    pub jobs_interrupted: usize,
+    /// Records that could not be read and were dropped.
+    pub records_damaged: u64,
+    /// Whether acknowledged history was missing, so that a new epoch was minted over the surviving data.
+    pub history_lost: bool,
+}
+
+/// Opens the store under `root`, waiting up to `lock_wait_ms` for another process to let go of it.
+pub(crate) fn open(root: &Path, lock_wait_ms: u64) -> Result<(Kv, OpenReport), StorageError> {
+    fs::create_dir_all(root).map_err(|error| io_error("create", root, &error))?;
+    let deadline = Instant::now() + Duration::from_millis(lock_wait_ms);
+    let lock = take_lock(root, deadline)?;
+    let mut report = OpenReport::default();
+    let dir = engine_dir(root);
+    if condemned_marker(root).exists() {
+        report.set_aside = set_aside(root)?;
+    }
+    report.torn_snapshots_removed = remove_torn_snapshots(&dir)?;
+    let db = match open_engine(&dir, deadline) {
+        Err(StorageError::Damaged(cause)) => {
+            tracing::error!(%cause, directory = %dir.display(), "the store is damaged and is set aside");
+            report.set_aside = set_aside(root)?;
+            open_engine(&dir, deadline)?
+        }
+        other => other?,
+    };
+    let state = open_tree(&db, "state")?;
+    let chunks = open_tree(&db, "chunks")?;
+    Ok((Kv { state, chunks, db, root: root.to_owned(), _lock: lock }, report))
+}
+
+/// Closes a damaged store, moves it away and opens an empty one in its place.
+pub(crate) fn replace(kv: Kv, lock_wait_ms: u64) -> Result<(Kv, OpenReport), StorageError> {
+    kv.condemn();
+    let root = kv.root.clone();
+    drop(kv);
+    open(&root, lock_wait_ms)
+}
+
+impl Kv {
+    /// Waits until everything applied so far is on disk.
+    pub(crate) fn flush(&self) -> Result<(), StorageError> {
+        self.db.flush().map(|_| ()).map_err(engine_error)
+    }
+
+    /// Bytes that the store takes on disk.
+    pub(crate) fn size_on_disk(&self) -> Result<u64, StorageError> {
+        self.db.size_on_disk().map_err(engine_error)
+    }
+
+    /// Marks the store so that the next open sets it aside.
+    pub(crate) fn condemn(&self) {
+        if let Err(error) = File::create(condemned_marker(&self.root)) {
+            tracing::error!(%error, "failed to mark the damaged store for replacement");
+        }
+    }
+}
+
+/// An ordered map of bytes.
+pub(crate) struct Tree(sled::Tree);
+
+/// Writes that take effect together in one tree.
+#[derive(Default)]
+pub(crate) struct Batch {
+    inner: sled::Batch,
+    is_empty: bool,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self { inner: sled::Batch::default(), is_empty: true }
+    }
+
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.is_empty = false;
+        self.inner.insert(key, value);
+    }
+
+    pub(crate) fn delete(&mut self, key: Vec<u8>) {
+        self.is_empty = false;
+        self.inner.remove(key);
+    }
+}
+
+impl Tree {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>, StorageError> {
+        Ok(self.0.get(key).map_err(read_error)?.map(Value))
+    }
+
+    pub(crate) fn apply(&self, batch: Batch) -> Result<(), StorageError> {
+        if batch.is_empty { Ok(()) } else { self.0.apply_batch(batch.inner).map_err(engine_error) }
+    }
+
+    /// Pairs whose key starts with `prefix`, in order.
+    pub(crate) fn prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(Value, Value), StorageError>> {
+        self.0.scan_prefix(prefix).map(pair)
+    }
+
+    /// Pairs with `from <= key`, in order.
+    pub(crate) fn from(&self, from: &[u8]) -> impl Iterator<Item = Result<(Value, Value), StorageError>> {
+        self.0.range(from.to_vec()..).map(pair)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Bytes held by the engine.
+pub(crate) struct Value(sled::IVec);
+
+impl std::ops::Deref for Value {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn pair(item: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Value, Value), StorageError> {
+    item.map(|(key, value)| (Value(key), Value(value))).map_err(read_error)
+}
+
+fn engine_dir(root: &Path) -> PathBuf {
+    root.join("sled")
+}
+
+fn condemned_marker(root: &Path) -> PathBuf {
+    root.join("condemned")
+}
+
+fn take_lock(root: &Path, deadline: Instant) -> Result<File, StorageError> {
+    let path = root.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| io_error("open the lock of", root, &error))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+            Err(TryLockError::WouldBlock) => return Err(StorageError::InUse(root.display().to_string())),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", root, &error)),
+        }
+    }
+}
+
+/// A kill while the engine writes its snapshot leaves a file that it refuses to start over; the finished older
+/// snapshot stays.
+fn remove_torn_snapshots(dir: &Path) -> Result<usize, StorageError> {
+    let mut removed = 0;
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(io_error("list", dir, &error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| io_error("list", dir, &error))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path()).map_err(|error| io_error("clean", dir, &error))?;
+            tracing::warn!(file = %name, "removed a snapshot that a crash left unfinished");
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn set_aside(root: &Path) -> Result<Option<PathBuf>, StorageError> {
+    let dir = engine_dir(root);
+    let mut moved = None;
+    if dir.exists() {
+        let target = (1..SET_ASIDE_NAMES_MAX)
+            .map(|number| root.join(format!("sled.damaged-{number}")))
+            .find(|candidate| !candidate.exists())
+            .ok_or_else(|| StorageError::Engine("too many damaged stores, delete some".to_owned()))?;
+        fs::rename(&dir, &target).map_err(|error| io_error("set aside", &dir, &error))?;
+        moved = Some(target);
+    }
+    match fs::remove_file(condemned_marker(root)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("unmark", root, &error)),
+        _ => Ok(moved),
+    }
+}
+
+fn open_engine(dir: &Path, deadline: Instant) -> Result<sled::Db, StorageError> {
+    loop {
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(limits::STORE_CACHE_BYTES)
+            .flush_every_ms(Some(limits::STORE_FLUSH_MS));
+        // The engine asserts on some forms of damage instead of returning an error.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .unwrap_or_else(|_| Err(sled::Error::ReportableBug("panic while opening".to_owned())));
+        match opened {
+            Ok(db) => return Ok(db),
+            Err(error) if is_locked(&error) && Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+            Err(error) if is_locked(&error) => return Err(StorageError::InUse(dir.display().to_string())),
+            Err(error) if is_damage(&error) => return Err(StorageError::Damaged(error.to_string())),
+            Err(error) => return Err(engine_error(error)),
+        }
+    }
+}
+
+fn open_tree(db: &sled::Db, name: &str) -> Result<Tree, StorageError> {
+    db.open_tree(name).map(Tree).map_err(read_error)
+}
+
+/// The engine reports a held lock as an I/O error that only its text tells apart.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(_)) && error.to_string().contains("could not acquire lock")
+}
+
+fn is_damage(error: &sled::Error) -> bool {
+    match error {
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => true,
+        sled::Error::CollectionNotFound(_) => true,
+        sled::Error::Io(io) => {
+            matches!(io.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
+        }
+        sled::Error::Unsupported(_) => false,
+    }
+}
+
+fn read_error(error: sled::Error) -> StorageError {
+    if is_damage(&error) { StorageError::Damaged(error.to_string()) } else { engine_error(error) }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn engine_error(error: sled::Error) -> StorageError {
+    StorageError::Engine(error.to_string())
+}
+
+fn io_error(verb: &str, path: &Path, error: &std::io::Error) -> StorageError {
+    StorageError::Engine(format!("failed to {verb} {}: {error}", path.display()))
+}
