@@ -1,7 +1,16 @@
 //! Features: the types of a dataset's columns.
 //!
 //! Owns the type tree of dataset-loading.md section 4.1 and its conversions: JSON (`to_dict`), the README's YAML
-//! dialect, Arrow fields. A `Features` keeps its columns in order.
+//! dialect, Arrow fields. A `Features` keeps its columns in order. What cannot be read fails with the class and message
+//! that the original has for it.
+
+pub mod arrow;
+pub mod dtype;
+mod json;
+pub mod naming;
+pub mod repr;
+pub mod type_text;
+mod yaml;
 
 use std::sync::Arc;
 

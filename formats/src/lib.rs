@@ -10,6 +10,8 @@ pub mod error;
 pub mod features;
 pub mod json_text;
 pub mod module;
+#[cfg(test)]
+mod parity;
 pub mod source;
 pub mod table;
 pub mod value;
