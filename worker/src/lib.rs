@@ -5,8 +5,11 @@
 //! [`outpost_storage::Authority`], files behind [`outpost_hub::Hub`]. What a run ends with, success or any failure,
 //! becomes a [`StepOutcome`]; nothing that a dataset holds ends a worker.
 
+pub mod first_rows;
 pub mod outcome;
 pub mod runtime;
+pub mod steps;
 
 pub use outcome::{Cause, StepOutcome, StepResult};
-pub use runtime::{WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};
+pub use runtime::{StepRunner, SystemClock, WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};
+pub use steps::{StepLimits, Steps};

@@ -14,6 +14,7 @@ use super::{Breakpoint, WorkerPool};
 use crate::outcome::{StepOutcome, StepResult};
 
 /// How a run was settled, with the number of jobs created for children.
+#[derive(Clone, Copy)]
 pub(super) struct Settled {
     pub(super) outcome: JobOutcome,
     pub(super) jobs_created: usize,

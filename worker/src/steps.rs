@@ -1,0 +1,112 @@
+//! The steps: what each kind of artifact holds and how it is computed.
+//!
+//! Owns the registry, the validation of names and the size limit of bodies; each step is one file. Steps read
+//! earlier entries and the Hub, and write nothing: their result goes back to the runtime. Adding a step is one row in
+//! [`outpost_model::graph`], one file here and one arm below.
+
+mod config_is_valid;
+mod config_split_names;
+mod context;
+mod dataset_config_names;
+mod dataset_is_valid;
+mod dataset_split_names;
+mod failure;
+mod load_errors;
+mod names;
+mod split_first_rows;
+mod split_is_valid;
+mod support;
+
+use std::sync::Arc;
+
+use outpost_hub::Hub;
+use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
+use outpost_model::{ErrorCode, Job, StepKind};
+use outpost_storage::Authority;
+
+use crate::outcome::{StepOutcome, StepResult};
+use crate::runtime::{RunContext, StepRunner};
+use context::StepContext;
+use failure::Failure;
+
+/// Limits of the steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepLimits {
+    /// Of the listing steps.
+    pub names: NamesLimits,
+    /// Of the first rows.
+    pub first_rows: FirstRowsLimits,
+    /// `WORKER_CONTENT_MAX_BYTES`: size of any body.
+    pub content_bytes_max: usize,
+}
+
+impl Default for StepLimits {
+    fn default() -> Self {
+        Self {
+            names: NamesLimits::default(),
+            first_rows: FirstRowsLimits::default(),
+            content_bytes_max: limits::CONTENT_BYTES_MAX,
+        }
+    }
+}
+
+/// Every step, over one authority and one Hub.
+pub struct Steps {
+    authority: Arc<dyn Authority>,
+    hub: Arc<dyn Hub>,
+    limits: StepLimits,
+}
+
+impl Steps {
+    /// The steps with these limits.
+    #[must_use]
+    pub fn new(authority: Arc<dyn Authority>, hub: Arc<dyn Hub>, limits: StepLimits) -> Self {
+        Self { authority, hub, limits }
+    }
+}
+
+impl StepRunner for Steps {
+    fn run(&self, job: &Job, context: &RunContext) -> StepOutcome {
+        let step = StepContext {
+            job,
+            run: context,
+            authority: &*self.authority,
+            hub: &self.hub,
+            limits: &self.limits,
+        };
+        match step.is_listed() {
+            Ok(true) => {}
+            Ok(false) => return StepOutcome::Nothing,
+            Err(failure) => return failure.into_outcome(),
+        }
+        match compute(&step) {
+            Ok(result) => StepOutcome::Store(Box::new(within_size(result, &self.limits))),
+            Err(failure) => failure.into_outcome(),
+        }
+    }
+}
+
+fn compute(step: &StepContext<'_>) -> Result<StepResult, Failure> {
+    match step.job.key.kind() {
+        StepKind::DatasetConfigNames => dataset_config_names::compute(step),
+        StepKind::ConfigSplitNames => config_split_names::compute(step),
+        StepKind::DatasetSplitNames => dataset_split_names::compute(step),
+        StepKind::SplitFirstRows => split_first_rows::compute(step),
+        StepKind::SplitIsValid => split_is_valid::compute(step),
+        StepKind::ConfigIsValid => config_is_valid::compute(step),
+        StepKind::DatasetIsValid => dataset_is_valid::compute(step),
+    }
+}
+
+/// A body over the limit becomes an error (worker-and-store.md section 3.8).
+fn within_size(result: StepResult, limits: &StepLimits) -> StepResult {
+    let (bytes, bytes_max) = (result.body.len(), limits.content_bytes_max);
+    if bytes <= bytes_max {
+        return result;
+    }
+    let message = format!("The response has {bytes} bytes, more than the limit of {bytes_max} bytes.");
+    StepResult::error(ErrorCode::TooBigContentError, &message, None)
+}
+
+#[cfg(test)]
+mod tests;
