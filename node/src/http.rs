@@ -1,0 +1,63 @@
+//! The public HTTP API.
+//!
+//! Owns everything between a connection and the read path or the intake. `router` is the table of contents, `frame`
+//! what every request passes through, `routes` the handlers: extract, one call, respond. Refuses to know where state
+//! lives: stores are reached through traits.
+
+pub mod cors;
+pub mod encoding;
+pub mod error;
+pub mod frame;
+pub mod params;
+pub mod read;
+pub mod ready_cache;
+pub mod render;
+pub mod response;
+pub mod router;
+pub mod routes;
+pub mod server;
+pub mod stalling;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::metrics::Metrics;
+use read::ReadState;
+use routes::technical::StoreGauges;
+use routes::webhook::WebhookState;
+
+/// What the handlers of a node share, built once by its role.
+pub struct AppState {
+    /// The read path.
+    pub read: ReadState,
+    /// The way in for webhooks.
+    pub webhook: WebhookState,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// What `/metrics` shows of the stores.
+    pub gauges: StoreGauges,
+    /// What `/ready` says.
+    pub readiness: Arc<Readiness>,
+}
+
+/// Shared between all handlers.
+pub type App = Arc<AppState>;
+
+/// Whether a load balancer should send requests here.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    draining: AtomicBool,
+}
+
+impl Readiness {
+    /// From now on `/ready` says no, so that load balancers go elsewhere while open requests end.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the node is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}

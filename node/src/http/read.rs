@@ -1,0 +1,215 @@
+//! The read path that every role shares: request in, ready response out.
+//!
+//! Owns the order of http-api.md section 1.1 after the parameters: who may read, what is stored, what a miss means.
+//! Deny by default: an answer leaves only when the dataset's record says public. A read that finds its response ready
+//! in memory touches neither the store's bodies nor a JSON parser. A damaged record is logged and answered as
+//! `UnexpectedApiError`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use outpost_model::{ArtifactKey, DatasetName, Position, StepKind, Visibility, limits};
+use outpost_storage::{Mirror, MirrorEntry, StorageError};
+use tokio::sync::Mutex;
+
+use super::encoding::Encoding;
+use super::error::{ApiError, Caller};
+use super::params::Target;
+use super::ready_cache::{ReadyCache, View};
+use super::render::{CutPage, cut_page, fill_placeholders};
+use super::response::{MaxAges, Ready, ReadyHead};
+
+/// What a node does about a public answer that its mirror does not have.
+#[async_trait]
+pub trait Misses: Send + Sync + 'static {
+    /// Sees to it that the answer comes if it can, and says what to tell the reader meanwhile
+    /// (http-api.md section 2).
+    async fn on_miss(&self, dataset: &DatasetName, kind: StepKind, caller: Caller) -> ApiError;
+}
+
+/// What the mirror knows of a dataset that is not withheld.
+enum Known {
+    /// No record: nothing may be served before the Hub was asked.
+    Nothing,
+    /// Everyone may read it.
+    Public,
+}
+
+/// Fills of the same response wait for each other; different ones rarely do.
+const FILL_STRIPES: usize = 64;
+
+/// Everything that reads need.
+pub struct ReadState {
+    mirror: Arc<dyn Mirror>,
+    cache: ReadyCache,
+    misses: Arc<dyn Misses>,
+    public_url: String,
+    max_ages: MaxAges,
+    fills: [Mutex<()>; FILL_STRIPES],
+    hasher: RandomState,
+}
+
+impl ReadState {
+    /// Reads from `mirror`; asset URLs start with `public_url`, which has no trailing slash.
+    #[must_use]
+    pub fn new(
+        mirror: Arc<dyn Mirror>,
+        misses: Arc<dyn Misses>,
+        public_url: String,
+        max_ages: MaxAges,
+        cache_bytes_max: usize,
+    ) -> Self {
+        Self {
+            cache: ReadyCache::new(Arc::clone(&mirror), cache_bytes_max),
+            mirror,
+            misses,
+            public_url,
+            max_ages,
+            fills: std::array::from_fn(|_| Mutex::new(())),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The cache ages of answers.
+    #[must_use]
+    pub fn max_ages(&self) -> &MaxAges {
+        &self.max_ages
+    }
+
+    /// The ready responses.
+    #[must_use]
+    pub fn cache(&self) -> &ReadyCache {
+        &self.cache
+    }
+
+    /// Where the mirror stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.mirror.position()
+    }
+
+    /// Answers a read.
+    ///
+    /// # Errors
+    /// Every answer other than a stored one, as [`ApiError`].
+    pub async fn read(
+        &self,
+        target: Target,
+        view: View,
+        encoding: Encoding,
+        caller: Caller,
+    ) -> Result<Arc<Ready>, ApiError> {
+        match target {
+            Target::Artifact(key) => {
+                self.cache.follow();
+                match self.cache.get(&key, view, encoding) {
+                    Some(ready) => Ok(ready),
+                    None => self.read_stored(&key, view, encoding, caller).await,
+                }
+            }
+            Target::NoSuchDataset => Err(ApiError::not_accessible(caller)),
+            Target::NoSuchArtifact { dataset, kind } => {
+                self.check_readable(&dataset, caller)?;
+                Err(self.misses.on_miss(&dataset, kind, caller).await)
+            }
+        }
+    }
+
+    async fn read_stored(
+        &self,
+        key: &ArtifactKey,
+        view: View,
+        encoding: Encoding,
+        caller: Caller,
+    ) -> Result<Arc<Ready>, ApiError> {
+        let stripe = self.hasher.hash_one((key, view, encoding)) as usize % FILL_STRIPES;
+        let filling = self.fills[stripe].lock().await;
+        let since = self.cache.follow();
+        if let Some(ready) = self.cache.get(key, view, encoding) {
+            return Ok(ready);
+        }
+        let entry = match self.check_readable(key.dataset(), caller)? {
+            Known::Public => self.mirror.get(key).map_err(|error| store_failed(&error))?,
+            Known::Nothing => None,
+        };
+        let Some(entry) = entry else {
+            drop(filling);
+            return Err(self.misses.on_miss(key.dataset(), key.kind(), caller).await);
+        };
+        let ready = Arc::new(self.make_ready(entry, view, encoding).await?);
+        self.cache.insert(since, key, view, encoding, &ready);
+        Ok(ready)
+    }
+
+    /// Refuses datasets that are known not to be public.
+    fn check_readable(&self, dataset: &DatasetName, caller: Caller) -> Result<Known, ApiError> {
+        let record = self.mirror.dataset(dataset).map_err(|error| store_failed(&error))?;
+        match record.map(|record| record.visibility) {
+            None => Ok(Known::Nothing),
+            Some(Visibility::Public) => Ok(Known::Public),
+            Some(Visibility::Gated | Visibility::Private) => Err(ApiError::not_accessible(caller)),
+        }
+    }
+
+    async fn make_ready(
+        &self,
+        entry: MirrorEntry,
+        view: View,
+        encoding: Encoding,
+    ) -> Result<Ready, ApiError> {
+        let head = ReadyHead {
+            http_status: entry.http_status,
+            error_code: entry.error_code,
+            revision: entry.revision.clone(),
+            version: entry.version,
+        };
+        let body = view_body(&entry, view)?;
+        let body = fill_placeholders(&body, &entry.revision, &self.public_url);
+        let (body, encoding) = encode(body, encoding).await?;
+        Ok(Ready::new(&head, body, encoding, &self.max_ages))
+    }
+}
+
+/// Stored errors are answered as they are, whatever page was asked for.
+fn view_body(entry: &MirrorEntry, view: View) -> Result<Bytes, ApiError> {
+    let page = match view {
+        View::Page(page) if entry.error_code.is_none() => page,
+        View::Page(_) | View::Whole => return Ok(entry.body.clone()),
+    };
+    match cut_page(&entry.body, page) {
+        Ok(CutPage::Body(body)) => Ok(body),
+        Ok(CutPage::Beyond { precomputed }) => Err(ApiError::rows_not_precomputed(precomputed)),
+        Err(error) => {
+            tracing::error!(%error, "failed to cut a page out of stored first rows");
+            Err(ApiError::unexpected())
+        }
+    }
+}
+
+/// Compresses a body, off the async threads when it is long, not at all when that saves nothing.
+async fn encode(body: Bytes, encoding: Encoding) -> Result<(Bytes, Encoding), ApiError> {
+    if encoding == Encoding::Identity || body.len() < limits::COMPRESSED_BODY_BYTES_MIN {
+        return Ok((body, Encoding::Identity));
+    }
+    let plain = body.clone();
+    let compressed = if body.len() <= limits::INLINE_COMPRESSION_BYTES_MAX {
+        encoding.compress(&plain)
+    } else {
+        tokio::task::spawn_blocking(move || encoding.compress(&plain)).await.unwrap_or_else(|error| Err(error.into()))
+    };
+    match compressed {
+        Ok(compressed) if compressed.len() < body.len() => Ok((compressed, encoding)),
+        Ok(_) => Ok((body, Encoding::Identity)),
+        Err(error) => {
+            tracing::error!(%error, "failed to compress a response");
+            Err(ApiError::unexpected())
+        }
+    }
+}
+
+fn store_failed(error: &StorageError) -> ApiError {
+    tracing::error!(%error, "failed to read from the mirror");
+    ApiError::unexpected()
+}

@@ -1,0 +1,6 @@
+//! The handlers, by kind of endpoint.
+
+pub mod rows;
+pub mod steps;
+pub mod technical;
+pub mod webhook;

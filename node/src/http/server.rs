@@ -1,0 +1,121 @@
+//! The accept loop: connections in, bounded in number and in patience, drained on shutdown.
+//!
+//! Owns the limits of a connection: how many there are, how long a request's head may take, how large it may be, how
+//! long a response may stay unread. Refuses to know what is served. An accept that fails is retried after a pause.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use outpost_model::limits;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::frame::Frame;
+use super::stalling::StallGuard;
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// This address.
+    At(SocketAddr),
+    /// All addresses of both families at this port, or those of IPv4 where there is no IPv6.
+    Everywhere(u16),
+}
+
+/// Opens the listening socket.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn bind(listen: Listen) -> io::Result<TcpListener> {
+    match listen {
+        Listen::At(address) => TcpListener::bind(address).await,
+        Listen::Everywhere(port) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+                tracing::info!(%error, "IPv6 is not available, listening on IPv4 only");
+                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+            }
+            bound => bound,
+        },
+    }
+}
+
+/// Serves until `stop`, then lets open requests end for at most [`limits::SHUTDOWN_GRACE_MS`].
+pub async fn serve(listener: TcpListener, frame: Arc<Frame>, stop: CancellationToken) {
+    let connections = Arc::new(Semaphore::new(limits::REQUESTS_IN_FLIGHT_MAX));
+    let draining = GracefulShutdown::new();
+    let builder = builder();
+    loop {
+        let permit = tokio::select! {
+            () = stop.cancelled() => break,
+            permit = Arc::clone(&connections).acquire_owned() => permit,
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connection = draining.watch(connection(&builder, stream, Arc::clone(&frame)));
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    let grace = Duration::from_millis(limits::SHUTDOWN_GRACE_MS);
+    if tokio::time::timeout(grace, draining.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time and were cut off");
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_TIMEOUT_MS))
+        .max_buf_size(limits::REQUEST_HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::STREAMS_PER_CONNECTION_MAX)
+        .max_header_list_size(u32::try_from(limits::REQUEST_HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_millis(limits::REQUEST_HEAD_TIMEOUT_MS));
+    builder
+}
+
+fn connection(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    frame: Arc<Frame>,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = impl std::fmt::Display> + Send + 'static {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "failed to turn off Nagle's algorithm");
+    }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let frame = Arc::clone(&frame);
+        async move { Ok::<_, Infallible>(frame.handle(request.map(Body::new)).await) }
+    });
+    builder.serve_connection(TokioIo::new(StallGuard::new(stream)), service).into_owned()
+}

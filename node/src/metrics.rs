@@ -1,0 +1,261 @@
+//! Prometheus series of a node.
+//!
+//! Owns the names: dataset-viewer's where it has one (http-api.md section 7.2), `outpost_` ones otherwise. Counting
+//! on the read path goes through handles that were resolved at start, so it costs no lookup. What a gauge shows is
+//! read when scraped; what cannot be read then is left out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use outpost_model::ErrorCode;
+use outpost_storage::QueueStats;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// Handles of one (method, path).
+struct RouteSeries {
+    requests: IntCounter,
+    in_progress: IntGauge,
+    seconds: Histogram,
+    ok: IntCounter,
+    not_modified: IntCounter,
+}
+
+struct PathSeries {
+    path: &'static str,
+    get: RouteSeries,
+    head: RouteSeries,
+    post: RouteSeries,
+}
+
+/// All series of a node.
+pub struct Metrics {
+    registry: Registry,
+    paths: Vec<PathSeries>,
+    responses: IntCounterVec,
+    exceptions: IntCounterVec,
+    job_seconds: HistogramVec,
+    hub_bytes: IntCounter,
+    hub_calls: IntCounterVec,
+    jobs: IntGaugeVec,
+    entries: IntGaugeVec,
+    datasets: IntGauge,
+    position_seq: IntGauge,
+    store_bytes: IntGauge,
+    ready_bytes: IntGauge,
+}
+
+/// A request being answered, in progress until dropped; its response is counted by [`Counting::finish`].
+pub struct Counting<'a> {
+    metrics: &'a Metrics,
+    path: &'static str,
+    method: &'a Method,
+    series: &'a RouteSeries,
+}
+
+/// What a scrape shows of the store.
+#[derive(Debug, Default)]
+pub struct StoreReading {
+    /// Counts of the queue and the cache.
+    pub stats: QueueStats,
+    /// Bytes of the data directory.
+    pub store_bytes: u64,
+    /// Seq of the mirror's position.
+    pub position_seq: u64,
+    /// Bytes of the ready cache.
+    pub ready_bytes: usize,
+}
+
+const REQUEST_BUCKETS_S: &[f64] = &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+const JOB_BUCKETS_S: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0];
+
+impl Metrics {
+    /// Registers every series; `paths` are the routed ones.
+    #[must_use]
+    pub fn new(paths: &[&'static str]) -> Arc<Self> {
+        let registry = Registry::new();
+        let route = ["method", "path_template"];
+        let requests = counters(&registry, "starlette_requests_total", "Requests received.", &route);
+        let in_progress =
+            gauges(&registry, "starlette_requests_in_progress", "Requests being answered.", &route);
+        let seconds = histograms(
+            &registry,
+            "starlette_requests_processing_time_seconds",
+            "Time to answer a request.",
+            REQUEST_BUCKETS_S,
+            &route,
+        );
+        let responses = counters(
+            &registry,
+            "starlette_responses_total",
+            "Responses sent.",
+            &["method", "path_template", "status_code"],
+        );
+        let series = |method: &str, path: &str| RouteSeries {
+            requests: requests.with_label_values(&[method, path]),
+            in_progress: in_progress.with_label_values(&[method, path]),
+            seconds: seconds.with_label_values(&[method, path]),
+            ok: responses.with_label_values(&[method, path, "200"]),
+            not_modified: responses.with_label_values(&[method, path, "304"]),
+        };
+        let paths = paths
+            .iter()
+            .map(|&path| PathSeries {
+                path,
+                get: series("GET", path),
+                head: series("HEAD", path),
+                post: series("POST", path),
+            })
+            .collect();
+        Arc::new(Self {
+            paths,
+            responses,
+            exceptions: counters(
+                &registry,
+                "starlette_exceptions_total",
+                "Requests whose handler failed.",
+                &["method", "path_template", "exception_type"],
+            ),
+            job_seconds: histograms(
+                &registry,
+                "outpost_job_seconds",
+                "Duration of finished jobs.",
+                JOB_BUCKETS_S,
+                &["kind", "result"],
+            ),
+            hub_bytes: register(
+                &registry,
+                IntCounter::new("outpost_hub_read_bytes_total", "Bytes of files read from the Hub."),
+            ),
+            hub_calls: counters(&registry, "outpost_hub_calls_total", "Calls to the Hub.", &["call", "result"]),
+            jobs: gauges(&registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]),
+            entries: gauges(
+                &registry,
+                "responses_in_cache_total",
+                "Stored responses.",
+                &["kind", "http_status"],
+            ),
+            datasets: register(&registry, IntGauge::new("outpost_datasets", "Datasets with a record.")),
+            position_seq: register(
+                &registry,
+                IntGauge::new("outpost_position_seq", "Seq of the position that the mirror stands at."),
+            ),
+            store_bytes: register(
+                &registry,
+                IntGauge::new("outpost_store_bytes", "Size of the data directory in bytes."),
+            ),
+            ready_bytes: register(
+                &registry,
+                IntGauge::new("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
+            ),
+            registry,
+        })
+    }
+
+    /// Counts the start of a request; `None` for paths that are not routed, which are not counted.
+    #[must_use]
+    pub fn start<'a>(&'a self, method: &'a Method, path: &str) -> Option<Counting<'a>> {
+        let found = self.paths.iter().find(|series| series.path == path)?;
+        let series = match *method {
+            Method::GET => &found.get,
+            Method::HEAD => &found.head,
+            Method::POST => &found.post,
+            _ => return None,
+        };
+        series.requests.inc();
+        series.in_progress.inc();
+        Some(Counting { metrics: self, path: found.path, method, series })
+    }
+
+    /// Counts the end of a job.
+    pub fn job_finished(&self, kind: &str, error: Option<ErrorCode>, duration_ms: u64) {
+        let result = error.map_or("ok", ErrorCode::as_str);
+        self.job_seconds.with_label_values(&[kind, result]).observe(duration_ms as f64 / 1_000.0);
+    }
+
+    /// Counts a call to the Hub and the bytes of files that it brought.
+    pub fn hub_called(&self, call: &str, succeeded: bool, file_bytes: usize) {
+        self.hub_calls.with_label_values(&[call, if succeeded { "ok" } else { "error" }]).inc();
+        self.hub_bytes.inc_by(file_bytes as u64);
+    }
+
+    /// The exposition text, format 0.0.4.
+    #[must_use]
+    pub fn render(&self, reading: &StoreReading) -> Vec<u8> {
+        self.jobs.reset();
+        for (kind, waiting, started) in &reading.stats.jobs {
+            for (status, count) in [("waiting", waiting), ("started", started)] {
+                self.jobs.with_label_values(&[kind.as_str(), status, "normal"]).set(gauge(*count));
+            }
+        }
+        self.entries.reset();
+        for (kind, status, count) in &reading.stats.entries {
+            self.entries.with_label_values(&[kind.as_str(), &status.to_string()]).set(gauge(*count));
+        }
+        self.datasets.set(gauge(reading.stats.datasets));
+        self.position_seq.set(gauge(reading.position_seq));
+        self.store_bytes.set(gauge(reading.store_bytes));
+        self.ready_bytes.set(gauge(reading.ready_bytes as u64));
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "failed to encode metrics");
+        }
+        text
+    }
+}
+
+impl Counting<'_> {
+    /// Counts the response.
+    pub fn finish(&self, status: StatusCode, elapsed: Duration) {
+        self.series.seconds.observe(elapsed.as_secs_f64());
+        match status {
+            StatusCode::OK => self.series.ok.inc(),
+            StatusCode::NOT_MODIFIED => self.series.not_modified.inc(),
+            other => {
+                let labels = [self.method.as_str(), self.path, other.as_str()];
+                self.metrics.responses.with_label_values(&labels).inc();
+            }
+        }
+    }
+
+    /// Counts a handler that panicked.
+    pub fn panicked(&self) {
+        self.metrics.exceptions.with_label_values(&[self.method.as_str(), self.path, "panic"]).inc();
+    }
+}
+
+/// Also when the client went away before there was a response.
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.series.in_progress.dec();
+    }
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn register<C>(registry: &Registry, collector: prometheus::Result<C>) -> C
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    let collector = collector.expect("names and labels are constants that follow the rules");
+    registry.register(Box::new(collector.clone())).expect("each name is registered once");
+    collector
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    register(registry, HistogramVec::new(options, labels))
+}
