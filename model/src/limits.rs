@@ -56,12 +56,10 @@ pub const HUB_LOOKUP_WAIT_MS: u64 = 5_000;
 pub const REFUSALS_MAX: usize = 10_000;
 /// How long such a refusal is remembered.
 pub const REFUSAL_AGE_MS_MAX: u64 = 10_000;
-/// How often maintenance looks for expired leases.
-pub const LEASE_CHECK_MS: u64 = 5_000;
-/// How often maintenance walks the datasets for missing work and old visibilities.
-pub const BACKFILL_PERIOD_MS: u64 = 600_000;
+/// How often maintenance walks the datasets for old visibilities.
+pub const MAINTENANCE_PERIOD_MS: u64 = 600_000;
 /// Datasets that maintenance reads at a time.
-pub const BACKFILL_PAGE: usize = 256;
+pub const MAINTENANCE_PAGE: usize = 256;
 /// How often the progress of a folder Hub's first pass is printed.
 pub const PROGRESS_PERIOD_MS: u64 = 1_000;
 /// Tries of one Hub request before its error is final.

@@ -8,3 +8,6 @@ pub mod intake;
 pub mod metrics;
 pub mod misses;
 pub mod support;
+pub mod cli;
+pub mod config;
+pub mod logging;

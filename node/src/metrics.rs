@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use outpost_model::ErrorCode;
+use outpost_model::{ArtifactKey, ErrorCode};
 use outpost_storage::QueueStats;
+use outpost_worker::runtime::{JobReport, Observer};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -39,7 +40,8 @@ pub struct Metrics {
     exceptions: IntCounterVec,
     job_seconds: HistogramVec,
     hub_bytes: IntCounter,
-    hub_calls: IntCounterVec,
+    authority_failures: IntCounterVec,
+    abandoned_runs: IntCounter,
     jobs: IntGaugeVec,
     entries: IntGaugeVec,
     datasets: IntGauge,
@@ -124,13 +126,22 @@ impl Metrics {
                 "outpost_job_seconds",
                 "Duration of finished jobs.",
                 JOB_BUCKETS_S,
-                &["kind", "result"],
+                &["kind", "outcome", "error_code"],
             ),
             hub_bytes: register(
                 &registry,
-                IntCounter::new("outpost_hub_read_bytes_total", "Bytes of files read from the Hub."),
+                IntCounter::new("outpost_hub_read_bytes_total", "Bytes that jobs read from the Hub."),
             ),
-            hub_calls: counters(&registry, "outpost_hub_calls_total", "Calls to the Hub.", &["call", "result"]),
+            authority_failures: counters(
+                &registry,
+                "outpost_authority_failures_total",
+                "Calls of workers to the authority that failed.",
+                &["call"],
+            ),
+            abandoned_runs: register(
+                &registry,
+                IntCounter::new("outpost_abandoned_runs_total", "Runs that ignored their cancellation."),
+            ),
             jobs: gauges(&registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]),
             entries: gauges(
                 &registry,
@@ -170,18 +181,6 @@ impl Metrics {
         Some(Counting { metrics: self, path: found.path, method, series })
     }
 
-    /// Counts the end of a job.
-    pub fn job_finished(&self, kind: &str, error: Option<ErrorCode>, duration_ms: u64) {
-        let result = error.map_or("ok", ErrorCode::as_str);
-        self.job_seconds.with_label_values(&[kind, result]).observe(duration_ms as f64 / 1_000.0);
-    }
-
-    /// Counts a call to the Hub and the bytes of files that it brought.
-    pub fn hub_called(&self, call: &str, succeeded: bool, file_bytes: usize) {
-        self.hub_calls.with_label_values(&[call, if succeeded { "ok" } else { "error" }]).inc();
-        self.hub_bytes.inc_by(file_bytes as u64);
-    }
-
     /// The exposition text, format 0.0.4.
     #[must_use]
     pub fn render(&self, reading: &StoreReading) -> Vec<u8> {
@@ -204,6 +203,23 @@ impl Metrics {
             tracing::error!(%error, "failed to encode metrics");
         }
         text
+    }
+}
+
+impl Observer for Metrics {
+    fn job_ended(&self, report: &JobReport) {
+        let error_code = report.outcome.error_code().map_or("None", ErrorCode::as_str);
+        let labels = [report.key.kind().as_str(), report.outcome.as_str(), error_code];
+        self.job_seconds.with_label_values(&labels).observe(report.duration_ms as f64 / 1_000.0);
+        self.hub_bytes.inc_by(report.bytes_read);
+    }
+
+    fn authority_failed(&self, call: &'static str) {
+        self.authority_failures.with_label_values(&[call]).inc();
+    }
+
+    fn run_abandoned(&self, _key: &ArtifactKey) {
+        self.abandoned_runs.inc();
     }
 }
 

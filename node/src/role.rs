@@ -1,0 +1,6 @@
+//! The roles of a node, one file each, and the loops that they run.
+
+pub mod folder;
+pub mod maintenance;
+pub mod primary;
+pub mod progress;
