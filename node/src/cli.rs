@@ -5,13 +5,17 @@
 
 use clap::{Parser, Subcommand};
 
-/// The dataset viewer at the edge: lists the configs and splits of Hugging Face datasets, computes the first 100 rows
-/// of each split ahead of time, and serves them with low latency.
+/// The dataset viewer at the edge.
 ///
-/// Today a node runs as a primary with its embedded store, over the Hub or over a folder that stands in for it:
+/// Lists the configs and splits of Hugging Face datasets, computes the first
+/// 100 rows of each split ahead of time, and serves them with low latency.
 ///
-///   node --hub ./my-datasets       serve the datasets of a folder laid out as NAMESPACE/NAME/files
-///   node --hub-token hf_xxx        serve public datasets of the Hub, on demand and by webhook
+/// Today a node runs as a primary with its embedded store, over the Hub or
+/// over a folder that stands in for it:
+///
+///   node --hub ./my-datasets    serve a folder laid out as NAMESPACE/NAME/files
+///   node                        serve public datasets of the Hub, on demand and
+///                               by webhook
 #[derive(Debug, Clone, Parser)]
 #[command(name = "node", version, max_term_width = 110, verbatim_doc_comment)]
 pub struct Cli {
@@ -53,7 +57,13 @@ pub struct Cli {
 
     /// Where cache and job queue live: `embedded` in the data directory. A mongodb:// URL (a database shared with
     /// dataset-viewer) is not built yet.
-    #[arg(long, env = "OUTPOST_STORE", default_value = "embedded", hide_env_values = true, value_name = "embedded|URL")]
+    #[arg(
+        long,
+        env = "OUTPOST_STORE",
+        default_value = "embedded",
+        hide_env_values = true,
+        value_name = "embedded|URL"
+    )]
     pub store: String,
 
     /// Where workers put assets such as images: a folder. s3://BUCKET/PREFIX is not built yet.

@@ -93,7 +93,11 @@ impl PrimaryConfig {
         let environment = Environment::new(variables);
         let data_dir = PathBuf::from(&cli.data_dir);
         if cli.data_dir.is_empty() || data_dir.is_file() {
-            return Err(ConfigError::wrong("--data-dir", &cli.data_dir, "a directory, which may not exist yet"));
+            return Err(ConfigError::wrong(
+                "--data-dir",
+                &cli.data_dir,
+                "a directory, which may not exist yet",
+            ));
         }
         let blocked = environment.text("COMMON_BLOCKED_DATASETS").unwrap_or_default();
         Ok(Self {
@@ -115,7 +119,8 @@ impl Limits {
     fn resolve(environment: &Environment<'_>) -> Result<Self, ConfigError> {
         let first_rows = FirstRowsLimits::default();
         let names = NamesLimits::default();
-        let hub_wait_s = environment.seconds("API_HF_TIMEOUT_SECONDS", limits::HUB_LOOKUP_WAIT_MS as f64 / 1e3)?;
+        let hub_wait_s =
+            environment.seconds("API_HF_TIMEOUT_SECONDS", limits::HUB_LOOKUP_WAIT_MS as f64 / 1e3)?;
         let job_s = limits::JOB_DURATION_MS_MAX / 1_000;
         Ok(Self {
             first_rows: FirstRowsLimits {

@@ -1,13 +1,86 @@
 //! The `node` program as a library: command line, roles, HTTP API.
 //!
-//! Owns how the parts are put together; `main.rs` only calls [`run`]. The other crates of the workspace do the work.
+//! Owns how the parts are put together; `main.rs` only calls [`main`]. The other crates of the workspace do the work.
+//! A wrong value is one line on stderr and exit code 2, a part that cannot start one line and exit code 1.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod http;
 pub mod intake;
+pub mod logging;
 pub mod metrics;
 pub mod misses;
+pub mod role;
+pub mod shutdown;
 pub mod support;
-pub mod cli;
-pub mod config;
-pub mod logging;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+use cli::Cli;
+use config::{ConfigError, PrimaryConfig};
+
+const USAGE_ERROR: u8 = 2;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return complain(&one_line(&error), USAGE_ERROR),
+        Err(help) => {
+            let shown = help.print();
+            return if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+    };
+    let config = match configure(&cli) {
+        Ok(config) => config,
+        Err(error) => return complain(&error.to_string(), USAGE_ERROR),
+    };
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("{error:#}"), 1),
+    }
+}
+
+fn configure(cli: &Cli) -> Result<PrimaryConfig, ConfigError> {
+    let format = config::resolve_log_format(cli)?;
+    let config = PrimaryConfig::resolve(cli, &|name| std::env::var(name).ok())?;
+    logging::start(format)?;
+    Ok(config)
+}
+
+fn run(config: PrimaryConfig) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("failed to start the async runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        shutdown::listen(stop.clone()).context("failed to listen for signals")?;
+        role::primary::run(config, stop).await
+    })
+}
+
+fn complain(message: &str, code: u8) -> ExitCode {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "node: {message}");
+    ExitCode::from(code)
+}
+
+/// What clap has to say, without its usage block, on one line.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let is_wanted = |line: &&str| !line.is_empty() && !line.starts_with("For more information");
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"))
+        .filter(is_wanted)
+        .collect();
+    let message = lines.join(" ");
+    format!("{} (see node --help)", message.strip_prefix("error: ").unwrap_or(&message))
+}

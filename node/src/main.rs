@@ -1,2 +1,7 @@
-//! The `node` binary: roles, configuration, HTTP API, client commands.
-fn main() {}
+//! The `node` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outpost_node::main()
+}

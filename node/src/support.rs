@@ -65,7 +65,10 @@ impl BlockList {
         for pattern in &patterns {
             let namespace = pattern.split('/').next().unwrap_or(pattern);
             let has_namespace = pattern.contains('/');
-            if pattern.matches('/').count() > 1 || (namespace.contains('*') && has_namespace) || pattern == "*" {
+            if pattern.matches('/').count() > 1
+                || (namespace.contains('*') && has_namespace)
+                || pattern == "*"
+            {
                 return Err(format!(
                     "'{pattern}' is not a dataset id or a namespace/pattern with wildcards after the slash only"
                 ));
@@ -143,7 +146,7 @@ mod tests {
         for (name, blocked) in [
             ("squad", true),
             ("squad2", false),
-            ("org/secret-", true),
+            ("org/secret-1", true),
             ("org/secret-x", true),
             ("org/secre", false),
             ("org/abcdde", true),

@@ -53,11 +53,11 @@ impl<'a> Environment<'a> {
         match self.text(name) {
             None => Ok(default),
             // Python's int(), which reads these variables in dataset-viewer, takes `100_000`.
-            Some(value) => value
-                .trim()
-                .replace('_', "")
-                .parse()
-                .map_err(|_| ConfigError::wrong(name, &value, &format!("a whole number, such as {default}"))),
+            Some(value) => {
+                value.trim().replace('_', "").parse().map_err(|_| {
+                    ConfigError::wrong(name, &value, &format!("a whole number, such as {default}"))
+                })
+            }
         }
     }
 
@@ -81,7 +81,9 @@ pub(super) fn parse_listen(text: Option<&str>) -> Result<Listen, ConfigError> {
 }
 
 pub(super) fn parse_public_url(text: &str) -> Result<String, ConfigError> {
-    let wrong = || ConfigError::wrong("--public-url", text, "an http:// or https:// URL, such as https://viewer.example");
+    let wrong = || {
+        ConfigError::wrong("--public-url", text, "an http:// or https:// URL, such as https://viewer.example")
+    };
     let url = Url::parse(text).map_err(|_| wrong())?;
     let is_usable = matches!(url.scheme(), "http" | "https")
         && url.has_host()

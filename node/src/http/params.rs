@@ -130,9 +130,9 @@ impl ReadRequest {
             None if steps.dataset.is_some() => {
                 Err(ApiError::missing_parameter("Parameter 'dataset' is required"))
             }
-            None => Err(ApiError::missing_parameter(
-                "Parameters 'dataset', 'config' and 'split' are required",
-            )),
+            None => {
+                Err(ApiError::missing_parameter("Parameters 'dataset', 'config' and 'split' are required"))
+            }
         }
     }
 

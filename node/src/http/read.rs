@@ -90,6 +90,14 @@ impl ReadState {
         self.mirror.position()
     }
 
+    /// Keeps following changes off the readers' backs; runs until the mirror is gone.
+    pub async fn follow_loop(&self) {
+        let mut changes = self.mirror.watch();
+        while changes.changed().await.is_ok() {
+            self.cache.follow();
+        }
+    }
+
     /// Answers a read.
     ///
     /// # Errors
@@ -197,7 +205,9 @@ async fn encode(body: Bytes, encoding: Encoding) -> Result<(Bytes, Encoding), Ap
     let compressed = if body.len() <= limits::INLINE_COMPRESSION_BYTES_MAX {
         encoding.compress(&plain)
     } else {
-        tokio::task::spawn_blocking(move || encoding.compress(&plain)).await.unwrap_or_else(|error| Err(error.into()))
+        tokio::task::spawn_blocking(move || encoding.compress(&plain))
+            .await
+            .unwrap_or_else(|error| Err(error.into()))
     };
     match compressed {
         Ok(compressed) if compressed.len() < body.len() => Ok((compressed, encoding)),

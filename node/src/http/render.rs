@@ -119,7 +119,9 @@ mod tests {
             .map(|i| format!(r#"{{"row_idx":{i},"row":{{"a":{i}}},"truncated_cells":[]}}"#))
             .collect();
         let rows = rows.join(",");
-        format!(r#"{{"dataset":"u/d","config":"c","split":"s","features":[],"rows":[{rows}],"truncated":{truncated}}}"#)
+        format!(
+            r#"{{"dataset":"u/d","config":"c","split":"s","features":[],"rows":[{rows}],"truncated":{truncated}}}"#
+        )
     }
 
     fn cut(body: &str, offset: u64, length: usize) -> CutPage {
@@ -139,7 +141,8 @@ mod tests {
                 r#"{"features":[],"rows":[{"row_idx":1,"row":{"a":1},"truncated_cells":[]}],"num_rows_total":3,"num_rows_per_page":100,"partial":false}"#
             )
         );
-        let empty = body(r#"{"features":[],"rows":[],"num_rows_total":3,"num_rows_per_page":100,"partial":false}"#);
+        let empty =
+            body(r#"{"features":[],"rows":[],"num_rows_total":3,"num_rows_per_page":100,"partial":false}"#);
         assert_eq!(cut(&source, 3, 100), empty);
         assert_eq!(cut(&source, u64::MAX, 100), empty);
         assert_eq!(cut(&source, 0, 0), empty);
@@ -153,16 +156,16 @@ mod tests {
         assert_eq!(cut(&source, 3, 1), CutPage::Beyond { precomputed: 3 });
         assert_eq!(
             cut(&source, 7, 0),
-            body(r#"{"features":[],"rows":[],"num_rows_total":null,"num_rows_per_page":100,"partial":false}"#)
+            body(
+                r#"{"features":[],"rows":[],"num_rows_total":null,"num_rows_per_page":100,"partial":false}"#
+            )
         );
     }
 
     #[test]
     fn cut_cells_are_not_passed_off_as_rows() {
-        let source = first_rows(3, false).replace(
-            r#"{"a":2},"truncated_cells":[]"#,
-            r#"{"a":"2"},"truncated_cells":["a"]"#,
-        );
+        let source = first_rows(3, false)
+            .replace(r#"{"a":2},"truncated_cells":[]"#, r#"{"a":"2"},"truncated_cells":["a"]"#);
         assert!(matches!(cut(&source, 0, 2), CutPage::Body(_)));
         assert_eq!(cut(&source, 0, 3), CutPage::Beyond { precomputed: 2 });
     }

@@ -141,8 +141,7 @@ pub fn render(
 /// Renders an error answer.
 #[must_use]
 pub fn render_error(error: &ApiError, max_ages: &MaxAges) -> Response<Body> {
-    let status =
-        StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(status, &ErrorBody { error: &error.message }, max_ages.short.clone());
     let headers = response.headers_mut();
     headers.insert(X_ERROR_CODE, HeaderValue::from_static(error.code.as_str()));

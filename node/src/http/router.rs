@@ -7,16 +7,8 @@ use super::App;
 use super::routes::{rows, steps, technical, webhook};
 
 /// Every routed path.
-pub const PATHS: [&str; 8] = [
-    "/splits",
-    "/first-rows",
-    "/is-valid",
-    "/rows",
-    "/webhook",
-    "/healthcheck",
-    "/ready",
-    "/metrics",
-];
+pub const PATHS: [&str; 8] =
+    ["/splits", "/first-rows", "/is-valid", "/rows", "/webhook", "/healthcheck", "/ready", "/metrics"];
 
 /// The routes over their state.
 pub fn router(app: App) -> Router {

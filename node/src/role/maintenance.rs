@@ -70,7 +70,8 @@ async fn refresh_old(intake: &Intake) -> Result<(), StorageError> {
     let mut cursor = None;
     while let Some(page) = next_page(intake, &mut cursor).await? {
         let now = clock::now();
-        let old = page.into_iter().filter(|record| now.since_ms(record.checked_at) > limits::VISIBILITY_AGE_MS_MAX);
+        let old =
+            page.into_iter().filter(|record| now.since_ms(record.checked_at) > limits::VISIBILITY_AGE_MS_MAX);
         futures::stream::iter(old)
             .for_each_concurrent(LOOKUPS_AT_ONCE, |record| async move {
                 let dataset = &record.dataset;
@@ -89,7 +90,8 @@ async fn backfill(intake: &Intake, retry_errors: bool) -> Result<(), StorageErro
     while let Some(page) = next_page(intake, &mut cursor).await? {
         for record in page {
             let event = Event::Backfill { retry_errors };
-            jobs_created += intake.authority().submit(&record.dataset, &event, clock::now()).await?.jobs_created;
+            jobs_created +=
+                intake.authority().submit(&record.dataset, &event, clock::now()).await?.jobs_created;
         }
     }
     if jobs_created > 0 {

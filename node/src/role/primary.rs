@@ -5,10 +5,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use outpost_hub::{FolderHub, FolderHubOptions, HttpHub, HttpHubOptions, Hub};
+use outpost_hub::{HttpHub, HttpHubOptions, Hub};
 use outpost_model::limits;
 use outpost_storage::{Authority, EmbeddedStore, Mirror};
 use outpost_worker::runtime::SystemClock;
@@ -78,12 +77,14 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
         readiness: Arc::clone(&readiness),
     });
     let http_stop = CancellationToken::new();
-    let http = tokio::spawn(server::serve(listener, Arc::new(Frame::new(app)), http_stop.clone()));
+    let http =
+        tokio::spawn(server::serve(listener, Arc::new(Frame::new(Arc::clone(&app))), http_stop.clone()));
     tracing::info!(address = %address, public_url, "5/7 serving on {address}, open {public_url}/healthcheck");
 
-    // 6. and 7. The loops that bring news in.
+    // 6. and 7. The loops that bring news in, and the one that passes changes on to the ready cache.
     let loops = TaskTracker::new();
     let loops_stop = CancellationToken::new();
+    loops.spawn(loops_stop.clone().run_until_cancelled_owned(async move { app.read.follow_loop().await }));
     if matches!(config.hub, HubSource::Folder(_)) {
         loops.spawn(loops_stop.clone().run_until_cancelled_owned(folder::watch_loop(
             Arc::clone(&hub),
@@ -122,10 +123,9 @@ fn open_hub(config: &PrimaryConfig) -> anyhow::Result<Arc<dyn Hub>> {
             token: config.hub_token.clone(),
             ..HttpHubOptions::new(endpoint)
         })?),
-        HubSource::Folder(root) => Arc::new(FolderHub::open(FolderHubOptions {
-            hashes_file: Some(config.data_dir.join("folder-hashes")),
-            ..FolderHubOptions::new(root)
-        })?),
+        HubSource::Folder(root) => {
+            anyhow::bail!("a folder as the Hub is not part of this build: {}", root.display())
+        }
     })
 }
 
@@ -140,7 +140,11 @@ async fn open_store(data_dir: &Path) -> anyhow::Result<EmbeddedStore> {
         tracing::warn!("the store was damaged and set aside in {}; it is rebuilt", set_aside.display());
     }
     if report.jobs_interrupted > 0 {
-        tracing::info!(jobs = report.jobs_interrupted, "{} interrupted jobs run again", report.jobs_interrupted);
+        tracing::info!(
+            jobs = report.jobs_interrupted,
+            "{} interrupted jobs run again",
+            report.jobs_interrupted
+        );
     }
     Ok(store)
 }

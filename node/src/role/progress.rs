@@ -57,6 +57,7 @@ pub struct Progress {
 
 /// What became of a dataset.
 enum Standing {
+    Unknown,
     Running,
     Processed,
     Failed(String),
@@ -108,6 +109,9 @@ impl Progress {
             let mut pass = self.lock();
             match standing {
                 Standing::Running => {}
+                Standing::Unknown => {
+                    pass.moved.insert(dataset);
+                }
                 Standing::Processed => {
                     pass.pending.remove(&dataset);
                     pass.example.get_or_insert(dataset);
@@ -155,7 +159,7 @@ impl Progress {
 }
 
 async fn standing(intake: &Intake, dataset: &DatasetName) -> Standing {
-    let Ok(state) = intake.authority().state(dataset).await else { return Standing::Running };
+    let Ok(state) = intake.authority().state(dataset).await else { return Standing::Unknown };
     if !state.jobs.is_empty() {
         return Standing::Running;
     }

@@ -89,7 +89,8 @@ async fn receive(state: &WebhookState, request: Request<Body>) -> Result<Option<
 /// Reads at most [`limits::WEBHOOK_BODY_BYTES_MAX`] bytes within [`limits::REQUEST_BODY_TIMEOUT_MS`].
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Refused> {
     let too_large = || Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limits::WEBHOOK_BODY_BYTES_MAX) {
         return Err(too_large());
     }
