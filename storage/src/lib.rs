@@ -4,6 +4,8 @@
 //! database. Both are behind traits, and every backend passes the same contract suites.
 
 pub mod authority;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod embedded;
 pub mod error;
 mod kv;
