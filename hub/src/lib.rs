@@ -4,6 +4,7 @@
 //! Refuses to interpret files. Every failure is a [`HubError`] that says whether trying again may help.
 
 pub mod error;
+mod folder;
 mod front_matter;
 mod http;
 mod listing;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use outpost_model::{DatasetName, Revision, Visibility};
 
 pub use error::HubError;
+pub use folder::{FolderHub, FolderHubOptions};
 pub use http::{Backoff, HttpHub, HttpHubOptions, InvalidOptions, Sleep};
 
 /// What the Hub says about a dataset repository (`GET /api/datasets/{id}`).

@@ -1,3 +1,5 @@
 //! What the test suites share: a stub of the Hub, nodes to start and stop, conditions to wait for.
 //!
 //! Owns no assertion about the product; suites do that. Waiting is always for a condition with a bound, never a sleep.
+
+pub mod hub_stub;
