@@ -5,7 +5,6 @@
 
 mod cells;
 mod columns;
-mod feature_json;
 mod fit;
 
 use outpost_loading::SplitHead;

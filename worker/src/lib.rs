@@ -5,6 +5,8 @@
 //! [`outpost_storage::Authority`], files behind [`outpost_hub::Hub`]. What a run ends with, success or any failure,
 //! becomes a [`StepOutcome`]; nothing that a dataset holds ends a worker.
 
+#[cfg(test)]
+mod fake;
 pub mod first_rows;
 pub mod outcome;
 pub mod runtime;

@@ -110,7 +110,7 @@ impl WorkerPool {
 }
 
 impl WorkerHandle {
-    /// Jobs that run now, those left to themselves included.
+    /// Jobs that run now, those left to themselves not included.
     #[must_use]
     pub fn running(&self) -> usize {
         self.pool.gate.running()

@@ -10,7 +10,6 @@ use outpost_model::limits::{COLUMN_NAME_CHARS_MAX, FirstRowsLimits};
 use serde::Serialize;
 
 use super::FirstRowsError;
-use super::feature_json::feature_json;
 use crate::outcome::to_json;
 
 /// Characters of an overlong column name that its error shows.
@@ -30,7 +29,7 @@ impl<'a> FeatureItem<'a> {
         let item = |(feature_idx, (name, feature)): (usize, &'a (Arc<str>, Feature))| Self {
             feature_idx,
             name,
-            r#type: feature_json(feature),
+            r#type: feature.to_json(),
         };
         columns.map(item).collect()
     }

@@ -134,9 +134,11 @@ impl WorkerPool {
             () = self.stopping.cancelled() => return,
             abandoned = self.abandoned.clone().acquire_owned() => abandoned,
         };
+        // It no longer counts as running: it may never end, and then a large process would never claim again.
+        drop(permit);
         tokio::spawn(async move {
             let _ = run.ended.await;
-            drop((abandoned, permit));
+            drop(abandoned);
         });
     }
 

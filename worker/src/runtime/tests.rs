@@ -1,7 +1,5 @@
 //! The runtime against a scripted authority and scripted steps.
 
-mod fake;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -11,8 +9,8 @@ use outpost_storage::ReleaseReason;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::fake::{Call, FakeAuthority, ManualClock, Script, job_with_id};
 use crate::outcome::StepResult;
-use fake::{Call, FakeAuthority, ManualClock, Script, job_with_id};
 
 /// A pool of one worker over a scripted authority.
 struct Rig {

@@ -24,7 +24,7 @@ use crate::runtime::{Clock, RunContext, StepRunner};
 
 /// A call that changed something.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Claimed(JobId),
     Renewed,
     Stored(Box<Entry>),
@@ -40,9 +40,10 @@ struct State {
     failures: HashMap<&'static str, u32>,
     leases_lost: bool,
     calls: Vec<Call>,
+    entries: HashMap<ArtifactKey, Entry>,
 }
 
-pub(super) struct FakeAuthority {
+pub(crate) struct FakeAuthority {
     state: Mutex<State>,
     attempts_max: u32,
     work: Notify,
@@ -50,7 +51,7 @@ pub(super) struct FakeAuthority {
 }
 
 impl FakeAuthority {
-    pub(super) fn new(attempts_max: u32) -> Arc<Self> {
+    pub(crate) fn new(attempts_max: u32) -> Arc<Self> {
         let (changed, _) = watch::channel(());
         Arc::new(Self { state: Mutex::default(), attempts_max, work: Notify::new(), changed })
     }
@@ -59,35 +60,39 @@ impl FakeAuthority {
         self.state.lock().unwrap()
     }
 
-    pub(super) fn push(&self, job: Job) {
+    pub(crate) fn push(&self, job: Job) {
         self.state().waiting.push_back(job);
         self.work.notify_waiters();
     }
 
-    pub(super) fn push_expired(&self, job: Job) {
+    pub(crate) fn push_expired(&self, job: Job) {
         let lease = Lease { job_id: job.id, token: 9 };
         self.state().expired.push(Claim { job, lease });
     }
 
+    pub(crate) fn put(&self, entry: Entry) {
+        self.state().entries.insert(entry.key.clone(), entry);
+    }
+
     /// Makes the next `times` calls of `name` fail.
-    pub(super) fn fail(&self, name: &'static str, times: u32) {
+    pub(crate) fn fail(&self, name: &'static str, times: u32) {
         self.state().failures.insert(name, times);
     }
 
-    pub(super) fn lose_leases(&self) {
+    pub(crate) fn lose_leases(&self) {
         self.state().leases_lost = true;
     }
 
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.state().waiting.len()
     }
 
     /// The calls once they satisfy `condition`, which must be soon.
-    pub(super) async fn until(&self, condition: impl Fn(&[Call]) -> bool) -> Vec<Call> {
+    pub(crate) async fn until(&self, condition: impl Fn(&[Call]) -> bool) -> Vec<Call> {
         let mut changed = self.changed.subscribe();
         let satisfied = async {
             loop {
@@ -146,8 +151,9 @@ impl Authority for FakeAuthority {
         Ok(Vec::new())
     }
 
-    async fn entry(&self, _: &ArtifactKey) -> Result<Option<Entry>, StorageError> {
-        Ok(None)
+    async fn entry(&self, key: &ArtifactKey) -> Result<Option<Entry>, StorageError> {
+        self.check("entry")?;
+        Ok(self.state().entries.get(key).cloned())
     }
 
     async fn claim(&self, queues: &[Queue], _: TimestampMs) -> Result<Option<Claim>, StorageError> {
@@ -222,24 +228,34 @@ impl Authority for FakeAuthority {
 }
 
 /// A waiting first-rows job.
-pub(super) fn job_with_id(id: u64) -> Job {
-    let dataset = DatasetName::new("user/data").unwrap();
-    let config = Some(ConfigName::new("default").unwrap());
-    let split = Some(SplitName::new("train").unwrap());
+pub(crate) fn job_with_id(id: u64) -> Job {
+    Job { id: JobId(id), ..job(key(StepKind::SplitFirstRows, Some("default"), Some("train"))) }
+}
+
+/// A waiting job.
+pub(crate) fn job(key: ArtifactKey) -> Job {
     Job {
-        id: JobId(id),
-        key: ArtifactKey::new(StepKind::SplitFirstRows, dataset, config, split).unwrap(),
+        id: JobId(1),
+        difficulty: key.kind().spec().difficulty,
+        key,
         revision: Revision::new("abc").unwrap(),
         priority: Priority::Normal,
-        difficulty: 70,
         created_at: TimestampMs(1),
         attempts: 0,
         state: JobState::Waiting { not_before: TimestampMs(0) },
     }
 }
 
+/// A key of the dataset `user/data`.
+pub(crate) fn key(kind: StepKind, config: Option<&str>, split: Option<&str>) -> ArtifactKey {
+    let dataset = DatasetName::new("user/data").unwrap();
+    let config = config.map(|name| ConfigName::new(name).unwrap());
+    let split = split.map(|name| SplitName::new(name).unwrap());
+    ArtifactKey::new(kind, dataset, config, split).unwrap()
+}
+
 /// Steps that do what a closure says.
-pub(super) struct Script<F>(pub(super) F);
+pub(crate) struct Script<F>(pub(crate) F);
 
 impl<F> StepRunner for Script<F>
 where
@@ -252,10 +268,10 @@ where
 
 /// A clock that is set by hand.
 #[derive(Default)]
-pub(super) struct ManualClock(AtomicU64);
+pub(crate) struct ManualClock(AtomicU64);
 
 impl ManualClock {
-    pub(super) fn advance_ms(&self, ms: u64) {
+    pub(crate) fn advance_ms(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
 }
