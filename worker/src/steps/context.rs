@@ -16,7 +16,7 @@ use super::failure::Failure;
 use crate::runtime::RunContext;
 
 /// Tries of one read of an entry.
-const READ_ATTEMPTS_MAX: u32 = 5;
+const READ_ATTEMPTS_MAX: u32 = 4;
 
 pub(super) struct StepContext<'a> {
     pub(super) job: &'a Job,
@@ -76,7 +76,7 @@ impl StepContext<'_> {
                     }
                     Err(error) => tracing::warn!(%error, "reading the entry `{key}` failed: {error}"),
                 }
-                let wait_ms = limits::AUTHORITY_RETRY_MIN_MS << attempt;
+                let wait_ms = limits::AUTHORITY_RETRY_MIN_MS << (attempt - 1);
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             }
             unreachable!("the loop ends by returning")
