@@ -5,13 +5,17 @@
 //! within [`outpost_model::limits`] and fails with a [`FormatError`], never with a panic.
 
 pub mod arrow_values;
+mod batch_rows;
 pub mod compression;
 pub mod error;
 pub mod features;
+#[cfg(test)]
+mod golden;
 pub mod json_text;
 pub mod module;
 #[cfg(test)]
 mod parity;
+pub mod parquet;
 pub mod source;
 pub mod table;
 pub mod value;

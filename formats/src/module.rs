@@ -59,7 +59,10 @@ pub trait Module: Send + Sync {
 }
 
 /// Every format that can be read.
-pub static MODULES: &[&dyn Module] = &[];
+pub static MODULES: &[&dyn Module] = &[
+    // One row per format, sorted by name.
+    &crate::parquet::Parquet,
+];
 
 /// The module with this name.
 #[must_use]

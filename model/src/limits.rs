@@ -116,6 +116,14 @@ pub const READ_BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const CHUNK_BYTES: usize = 10 * 1024 * 1024;
 /// Bytes of one file held in memory at once where its format cannot be streamed (a JSON array, one CSV cell).
 pub const WHOLE_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Largest footer of a Parquet file.
+pub const PARQUET_FOOTER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest page of a Parquet file, compressed or not.
+pub const PARQUET_PAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Values decoded from one list column of one row group of a Parquet file.
+pub const PARQUET_REPEATED_VALUES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of values after which a reader ends its table early, so that the caller can stop.
+pub const TABLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Decompressed bytes read from one file for one job.
 pub const DECOMPRESSED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Memory that a decoder may use for its dictionary or window; files that ask for more are refused.

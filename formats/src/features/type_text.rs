@@ -73,7 +73,7 @@ fn nested_type_text(data_type: &DataType) -> String {
             format!("struct<{}>", members.join(", "))
         }
         DataType::Map(entries, _) => match children(entries.data_type()).as_slice() {
-            [key, value] => format!("map<{}, {}>", field_type_text(key), field_type_text(value)),
+            [key, value] => format!("map<{}, {}>", map_side_text(key, "key"), map_side_text(value, "value")),
             _ => "map".into(),
         },
         DataType::Dictionary(indices, values) => {
@@ -141,6 +141,12 @@ fn children(data_type: &DataType) -> Vec<&FieldRef> {
         DataType::Struct(members) => members.iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// The key or value of a map, with its name where that is not the usual one.
+fn map_side_text(field: &Field, usual_name: &str) -> String {
+    let text = field_type_text(field);
+    if field.name() == usual_name { text } else { format!("{text} ('{}')", field.name()) }
 }
 
 /// The text of a schema: a line per column, indented ones for what is nested in it.
