@@ -4,17 +4,22 @@
 //! features. Refuses caching and HTTP: bytes come through [`outpost_hub::Hub`], results are returned. Failures are
 //! [`LoadError`]s with the chain of Python classes and messages that users know.
 
+pub mod card;
+pub mod configs;
 pub mod data_files;
 pub mod error;
 pub mod extensions;
+mod features;
 pub mod glob;
 pub mod guard;
+pub mod infos;
 pub mod listing;
 pub mod module_choice;
 pub mod patterns;
 mod python;
 pub mod repository;
 pub mod resolve;
+mod source;
 pub mod yaml;
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use outpost_hub::RepoFile;
 
 use crate::error::LoadError;
 use crate::extensions::{METADATA_FILE_NAMES, ModuleChoice, base_name, module_of, suffixes};
-use crate::python::repr_str;
 use crate::resolve::DataFiles;
+use outpost_formats::features::repr::quoted;
 
 /// Files of a split that vote.
 const VOTERS_MAX: usize = 200_000;
@@ -89,17 +89,13 @@ fn repr_choices(choices: &IndexMap<&str, Option<ModuleChoice>>) -> String {
             let params: Vec<String> = choice
                 .params
                 .iter()
-                .map(|(name, value)| {
-                    format!("{}: {}", repr_str(name), repr_str(value.as_str().unwrap_or("")))
-                })
+                .map(|(name, value)| format!("{}: {}", quoted(name), quoted(value.as_str().unwrap_or(""))))
                 .collect();
-            format!("({}, {{{}}})", repr_str(choice.module), params.join(", "))
+            format!("({}, {{{}}})", quoted(choice.module), params.join(", "))
         }
     };
-    let entries: Vec<String> = choices
-        .iter()
-        .map(|(split, choice)| format!("{}: {}", repr_str(split), repr_choice(choice)))
-        .collect();
+    let entries: Vec<String> =
+        choices.iter().map(|(split, choice)| format!("{}: {}", quoted(split), repr_choice(choice))).collect();
     format!("{{{}}}", entries.join(", "))
 }
 

@@ -7,8 +7,8 @@ use outpost_model::SplitName;
 
 use crate::error::LoadError;
 use crate::extensions::base_name;
-use crate::python::repr_str;
 use crate::resolve::{Extensions, Resolver, SplitPatterns, is_not_found};
+use outpost_formats::features::repr::quoted;
 
 /// Default splits in their order, with the words that mark them.
 const KEYWORDS: &[(&str, &[&str])] = &[
@@ -70,7 +70,7 @@ fn sharded(resolver: &Resolver, folder: &str) -> Result<Option<SplitPatterns>, L
     splits.sort_unstable();
     splits.dedup();
     if splits.iter().any(|split| SplitName::new(split).is_err()) {
-        let names: Vec<String> = splits.iter().map(|split| repr_str(split)).collect();
+        let names: Vec<String> = splits.iter().map(|split| quoted(split)).collect();
         let message =
             format!("Split name should match '^\\w+(\\.\\w+)*$'' but got '{{{}}}'.", names.join(", "));
         return Err(LoadError::new("ValueError", message));

@@ -2,6 +2,11 @@
 //!
 //! Owns the pipeline of dataset-loading.md section 0. All calls block on the Hub; run them on a blocking thread.
 
+mod config;
+mod hub_errors;
+mod open;
+mod rows;
+
 use std::sync::Arc;
 
 use outpost_formats::{Features, Value};
@@ -10,6 +15,9 @@ use outpost_model::{DatasetName, Revision};
 
 use crate::error::LoadError;
 use crate::guard::JobGuard;
+use crate::python::repr_list;
+use crate::resolve::Resolver;
+use config::Config;
 
 /// What opening a repository needs.
 #[derive(Clone)]
@@ -29,12 +37,24 @@ pub struct SplitHead {
     pub features: Features,
     /// Rows in order; each names the columns that it has, which may differ from `features` (section 5.3).
     pub rows: Vec<Vec<(Arc<str>, Value)>>,
-    /// Whether the split has no further row.
+    /// Whether the split ended before the limit was reached.
     pub exhausted: bool,
 }
 
 /// A repository with its configs resolved.
-pub struct Repository {}
+pub struct Repository {
+    files: RepositoryFiles,
+    configs: Vec<Config>,
+    default_config: Option<String>,
+}
+
+/// The repository's files, by pattern and by content.
+struct RepositoryFiles {
+    context: LoadContext,
+    dataset: DatasetName,
+    revision: Revision,
+    resolver: Resolver,
+}
 
 impl Repository {
     /// Reads the repository's metadata and resolves its configs (section 0 steps 1 to 10).
@@ -46,20 +66,19 @@ impl Repository {
         dataset: &DatasetName,
         revision: &Revision,
     ) -> Result<Self, LoadError> {
-        let _ = (context, dataset, revision);
-        Err(LoadError::new("NotImplementedError", "loading is not built yet"))
+        open::open(context, dataset, revision)
     }
 
     /// Config names in README order, or `default`.
     #[must_use]
     pub fn config_names(&self) -> Vec<String> {
-        Vec::new()
+        self.configs.iter().map(|config| config.name.clone()).collect()
     }
 
     /// The config that loading without a name takes (section 3.3).
     #[must_use]
     pub fn default_config(&self) -> Option<&str> {
-        None
+        self.default_config.as_deref()
     }
 
     /// Split names of a config in their order (section 0, listing API).
@@ -67,7 +86,16 @@ impl Repository {
     /// # Errors
     /// [`LoadError`] with the chain that listing the splits raises.
     pub fn split_names(&self, config: &str) -> Result<Vec<String>, LoadError> {
-        Err(LoadError::new("NotImplementedError", config))
+        let config = self.config(config)?;
+        let files = config.files(&self.files)?;
+        if let Some(splits) = &config.info.splits {
+            return Ok(splits.clone());
+        }
+        // A format that cannot be read here still has its splits: they come from the files' names.
+        if config.reader().is_ok() {
+            config.announced(&self.files).map_err(splits_not_found)?;
+        }
+        Ok(files.keys().cloned().collect())
     }
 
     /// Features of a split alone, when reading rows is not needed for them: known at open.
@@ -75,7 +103,27 @@ impl Repository {
     /// # Errors
     /// [`LoadError`] when the config cannot be built.
     pub fn known_features(&self, config: &str) -> Result<Option<Features>, LoadError> {
-        Err(LoadError::new("NotImplementedError", config))
+        self.config(config)?.announced(&self.files)
+    }
+
+    /// The files that each split of a config reads, by path, in order.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the config cannot be built.
+    pub fn data_files(&self, config: &str) -> Result<Vec<(String, Vec<String>)>, LoadError> {
+        let files = self.config(config)?.files(&self.files)?;
+        let paths = |(split, files): (&String, &Vec<Arc<outpost_hub::RepoFile>>)| {
+            (split.clone(), files.iter().map(|file| file.path.clone()).collect())
+        };
+        Ok(files.iter().map(paths).collect())
+    }
+
+    /// The module that reads a config's files (section 1.1).
+    ///
+    /// # Errors
+    /// [`LoadError`] when there is no such config.
+    pub fn module_name(&self, config: &str) -> Result<&'static str, LoadError> {
+        Ok(self.config(config)?.module)
     }
 
     /// Features and the first `limit` rows of a split, as plain iteration yields them (sections 5.1 to 5.3).
@@ -83,9 +131,22 @@ impl Repository {
     /// # Errors
     /// [`LoadError`]; its phase tells where reading failed.
     pub fn first_rows(&self, config: &str, split: &str, limit: usize) -> Result<SplitHead, RowsError> {
-        let _ = (split, limit);
-        Err(RowsError::Info(LoadError::new("NotImplementedError", config)))
+        let config = self.config(config).map_err(RowsError::Info)?;
+        rows::first_rows(&self.files, config, split, limit)
     }
+
+    fn config(&self, name: &str) -> Result<&Config, LoadError> {
+        self.configs.iter().find(|config| config.name == name).ok_or_else(|| {
+            let known = repr_list(self.configs.iter().map(|config| config.name.as_str()));
+            LoadError::new("ValueError", format!("BuilderConfig '{name}' not found. Available: {known}"))
+        })
+    }
+}
+
+/// The error of a failure while split generators are made.
+fn splits_not_found(cause: LoadError) -> LoadError {
+    LoadError::new("SplitsNotFoundError", "The split names could not be parsed from the dataset config.")
+        .caused_by(cause)
 }
 
 /// Where getting the first rows failed; each phase has its own error code (worker-and-store.md section 5.2).
@@ -100,4 +161,14 @@ pub enum RowsError {
     /// Reading rows: `StreamingRowsError`.
     #[error("the rows could not be read: {0}")]
     Rows(#[source] LoadError),
+}
+
+impl RowsError {
+    /// The error itself, whatever its phase.
+    #[must_use]
+    pub fn error(&self) -> &LoadError {
+        match self {
+            Self::Info(error) | Self::Features(error) | Self::Rows(error) => error,
+        }
+    }
 }

@@ -129,6 +129,10 @@ impl Resolver {
     }
 
     fn matches(&self, path: &str) -> Result<Vec<Arc<RepoFile>>, LoadError> {
+        // No path of a repository has such parts, and the Hub is not asked for them.
+        if listing_root(path).split('/').any(|part| matches!(part, "." | "..")) || path.contains("//") {
+            return Ok(Vec::new());
+        }
         if has_magic(path) {
             let glob = Glob::new(path)?;
             let files = self.listing.under(listing_root(path))?;

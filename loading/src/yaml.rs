@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::error::LoadError;
-use crate::python::repr_str;
+use outpost_formats::features::repr::quoted;
 
 /// A loaded value.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +118,7 @@ impl Yaml {
             Self::Bool(false) => "False".to_owned(),
             Self::Int(value) => value.to_string(),
             Self::Float(value) => format!("{value:?}").replace("NaN", "nan"),
-            Self::Str(text) => repr_str(text),
+            Self::Str(text) => quoted(text),
             Self::Timestamp(_, text) => format!("{}({text})", self.type_name()),
             Self::Seq(items) => {
                 let items: Vec<String> = items.iter().map(Self::repr).collect();
@@ -138,6 +138,29 @@ impl Yaml {
         match self {
             Self::Str(text) => text.to_string(),
             other => other.repr(),
+        }
+    }
+
+    /// A JSON value as the same value of YAML.
+    #[must_use]
+    pub fn from_json(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(value), _) => Self::Int(value.into()),
+                (None, Some(value)) => Self::Int(value.into()),
+                (None, None) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Self::Str(text.as_str().into()),
+            Value::Array(items) => Self::Seq(items.iter().map(Self::from_json).collect()),
+            Value::Object(entries) => Self::Map(
+                entries
+                    .iter()
+                    .map(|(key, value)| (Self::Str(key.as_str().into()), Self::from_json(value)))
+                    .collect(),
+            ),
         }
     }
 

@@ -79,9 +79,9 @@ fn is_timestamp(text: &str) -> bool {
 pub(super) fn construct(kind: Kind, text: &str) -> Result<Yaml, LoadError> {
     match kind {
         Kind::Null => Ok(Yaml::Null),
-        Kind::Bool => bool_value(text)
-            .map(Yaml::Bool)
-            .ok_or_else(|| LoadError::new("KeyError", crate::python::repr_str(&text.to_lowercase()))),
+        Kind::Bool => bool_value(text).map(Yaml::Bool).ok_or_else(|| {
+            LoadError::new("KeyError", outpost_formats::features::repr::quoted(&text.to_lowercase()))
+        }),
         Kind::Int => int_value(text).map(Yaml::Int),
         Kind::Float => float_value(text).map(Yaml::Float),
         Kind::Timestamp => timestamp_value(text),
@@ -106,7 +106,7 @@ fn bool_value(text: &str) -> Option<bool> {
 }
 
 fn invalid(what: &str, text: &str) -> LoadError {
-    LoadError::new("ValueError", format!("{what} {}", crate::python::repr_str(text)))
+    LoadError::new("ValueError", format!("{what} {}", outpost_formats::features::repr::quoted(text)))
 }
 
 fn int_value(text: &str) -> Result<i128, LoadError> {

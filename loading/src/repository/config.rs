@@ -1,0 +1,130 @@
+//! One config: its module, options, files and features.
+//!
+//! Owns when files are resolved and when a file is looked at for its schema: at most once, on first use.
+
+use std::sync::{Arc, OnceLock};
+
+use outpost_formats::module::module;
+use outpost_formats::{DataFile, Features, Module, Params};
+use outpost_hub::RepoFile;
+
+use super::RepositoryFiles;
+use crate::error::LoadError;
+use crate::extensions::ModuleChoice;
+use crate::infos::ConfigInfo;
+use crate::resolve::{DataFiles, Extensions, SplitPatterns};
+use crate::source::HubSource;
+
+/// Modules whose readers are steered by the features of the card's config alone; the others also by those of
+/// `dataset_info` (dataset-loading.md sections 1.6 to 1.9).
+const STEERED_BY_CONFIG: &[&str] = &["csv", "text", "conll", "xml"];
+
+/// A config of an open repository.
+pub(super) struct Config {
+    pub(super) name: String,
+    /// The name of its module.
+    pub(super) module: &'static str,
+    /// Options of the module's extension, overlaid by the card's; unknown ones are still there.
+    pub(super) params: Params,
+    /// Features of the card's config entry.
+    pub(super) features: Option<Features>,
+    /// What `dataset_info` declares.
+    pub(super) info: ConfigInfo,
+    origin: ConfigFiles,
+    resolved: OnceLock<Result<Arc<DataFiles>, LoadError>>,
+    at_open: OnceLock<Result<Option<Features>, LoadError>>,
+}
+
+/// Where a config's files come from.
+pub(super) enum ConfigFiles {
+    /// Found when the module was chosen.
+    Resolved(DataFiles),
+    /// To be found on first use.
+    Patterns { folder: String, patterns: SplitPatterns },
+}
+
+impl Config {
+    pub(super) fn new(name: String, choice: &ModuleChoice, origin: ConfigFiles) -> Self {
+        Self {
+            name,
+            module: choice.module,
+            params: choice.params.clone(),
+            features: None,
+            info: ConfigInfo::default(),
+            origin,
+            resolved: OnceLock::new(),
+            at_open: OnceLock::new(),
+        }
+    }
+
+    /// Its files by split.
+    pub(super) fn files(&self, repository: &RepositoryFiles) -> Result<Arc<DataFiles>, LoadError> {
+        let resolve = || match &self.origin {
+            ConfigFiles::Resolved(files) => Ok(Arc::new(files.clone())),
+            ConfigFiles::Patterns { folder, patterns } => {
+                repository.resolver.splits(patterns, folder, Extensions::Supported).map(Arc::new)
+            }
+        };
+        self.resolved.get_or_init(resolve).clone()
+    }
+
+    /// The reader of its format.
+    pub(super) fn reader(&self) -> Result<&'static dyn Module, LoadError> {
+        module(self.module).ok_or_else(|| {
+            let message = format!(
+                "the files of config '{}' are of the format '{}', which is not read yet. Convert them to Parquet, CSV \
+                 or JSON Lines to see their rows.",
+                self.name, self.module
+            );
+            LoadError::new("NotImplementedError", message)
+        })
+    }
+
+    /// The options that its module knows.
+    pub(super) fn reader_params(&self, reader: &dyn Module) -> Params {
+        let known = |name: &str| reader.param_names().contains(&name);
+        self.params
+            .iter()
+            .filter(|(name, _)| known(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    /// Features that the card declares, those of `dataset_info` before those of the config.
+    pub(super) fn declared(&self) -> Option<&Features> {
+        self.info.features.as_ref().or(self.features.as_ref())
+    }
+
+    /// Features that are known before rows are read: declared ones, or those of the first file's schema.
+    pub(super) fn announced(&self, repository: &RepositoryFiles) -> Result<Option<Features>, LoadError> {
+        match self.declared() {
+            Some(features) => Ok(Some(features.clone())),
+            None => self.at_open.get_or_init(|| self.look_at_files(repository)).clone(),
+        }
+    }
+
+    /// Features that steer the reading of files.
+    pub(super) fn steering(&self, repository: &RepositoryFiles) -> Result<Option<Features>, LoadError> {
+        if STEERED_BY_CONFIG.contains(&self.module) {
+            Ok(self.features.clone())
+        } else {
+            self.announced(repository)
+        }
+    }
+
+    fn look_at_files(&self, repository: &RepositoryFiles) -> Result<Option<Features>, LoadError> {
+        let reader = self.reader()?;
+        let files = self.files(repository)?;
+        let first = files.values().find(|files| !files.is_empty()).map_or(&[][..], Vec::as_slice);
+        let mut opened = first.iter().map(|file| Ok(repository.data_file(file)));
+        Ok(reader.features_at_open(&mut opened, &self.reader_params(reader))?)
+    }
+}
+
+impl RepositoryFiles {
+    /// A file to be read by ranges.
+    pub(super) fn data_file(&self, file: &RepoFile) -> DataFile {
+        let source = HubSource::new(&self.context, &self.dataset, &self.revision, &file.path, file.size);
+        DataFile { path: file.path.clone(), source: Arc::new(source) }
+    }
+}

@@ -1,0 +1,155 @@
+//! The first rows of a split, as plain iteration yields them (dataset-loading.md sections 5.1 to 5.3).
+//!
+//! Owns the walk over files and chunks and the phase of each failure. Nothing partial is returned.
+
+use std::sync::Arc;
+
+use outpost_formats::{Features, Module, Params, Table, TableReader, Value};
+use outpost_hub::RepoFile;
+
+use super::config::Config;
+use super::{RepositoryFiles, RowsError, SplitHead, splits_not_found};
+use crate::error::LoadError;
+use crate::python::repr_list;
+
+/// Rows that features are inferred from.
+const INFERENCE_ROWS: usize = 5;
+
+type Row = Vec<(Arc<str>, Value)>;
+
+pub(super) fn first_rows(
+    repository: &RepositoryFiles,
+    config: &Config,
+    split: &str,
+    limit: usize,
+) -> Result<SplitHead, RowsError> {
+    let files = config.files(repository).map_err(RowsError::Info)?;
+    config.reader().map_err(RowsError::Info)?;
+    let known = known_features(repository, config)?;
+    let tables = files
+        .get(split)
+        .ok_or_else(|| {
+            let known = repr_list(files.keys().map(String::as_str));
+            LoadError::new("ValueError", format!("Bad split: {split}. Available splits: {known}"))
+        })
+        .and_then(|files| Tables::new(repository, config, files));
+    match known {
+        Some(features) => {
+            let mut tables = tables.map_err(RowsError::Rows)?;
+            rows_of(&mut tables, features, limit).map_err(RowsError::Rows)
+        }
+        None => inferred(tables.map_err(RowsError::Features)?, limit),
+    }
+}
+
+fn known_features(repository: &RepositoryFiles, config: &Config) -> Result<Option<Features>, RowsError> {
+    config.announced(repository).map_err(|error| {
+        // With declared splits, nothing is looked at before rows are asked for.
+        if config.info.splits.is_some() {
+            RowsError::Features(error)
+        } else {
+            RowsError::Info(splits_not_found(error))
+        }
+    })
+}
+
+/// Rows of known features: every row is completed, cast and put in their order. No declared feature at all counts as
+/// nothing known about the rows.
+fn rows_of(tables: &mut Tables, features: Features, limit: usize) -> Result<SplitHead, LoadError> {
+    let mut rows: Vec<Row> = Vec::new();
+    while rows.len() < limit {
+        let Some(table) = tables.next(limit - rows.len())? else { break };
+        if features.0.is_empty() {
+            rows.extend(plain_rows(table));
+        } else {
+            cast_rows(table, &features, &mut rows)?;
+        }
+    }
+    Ok(SplitHead { exhausted: rows.len() < limit, features, rows })
+}
+
+/// Rows as they come, and the features that the first of them have.
+fn inferred(mut tables: Tables, limit: usize) -> Result<SplitHead, RowsError> {
+    let wanted = limit.max(INFERENCE_ROWS);
+    let mut head = Vec::new();
+    let mut count = 0;
+    while count < INFERENCE_ROWS {
+        let Some(table) = tables.next(wanted - count).map_err(RowsError::Features)? else { break };
+        count += table.rows.len();
+        head.push(table);
+    }
+    let features = infer_features(&head).map_err(RowsError::Features)?;
+    let mut rows: Vec<Row> = head.into_iter().flat_map(plain_rows).collect();
+    while rows.len() < limit {
+        let Some(table) = tables.next(limit - rows.len()).map_err(RowsError::Rows)? else { break };
+        rows.extend(plain_rows(table));
+    }
+    let exhausted = rows.len() < limit;
+    rows.truncate(limit);
+    Ok(SplitHead { features, rows, exhausted })
+}
+
+fn plain_rows(table: Table) -> impl Iterator<Item = Row> {
+    let names: Vec<Arc<str>> = table.fields.iter().map(|field| field.name().as_str().into()).collect();
+    table.rows.into_iter().map(move |row| names.iter().cloned().zip(row).collect())
+}
+
+/// The chunks of a split's files, one file after the other; chunks without rows are skipped.
+struct Tables<'a> {
+    repository: &'a RepositoryFiles,
+    reader: &'static dyn Module,
+    params: Params,
+    steering: Option<Features>,
+    files: std::slice::Iter<'a, Arc<RepoFile>>,
+    open: Option<Box<dyn TableReader>>,
+}
+
+impl<'a> Tables<'a> {
+    fn new(
+        repository: &'a RepositoryFiles,
+        config: &'a Config,
+        files: &'a [Arc<RepoFile>],
+    ) -> Result<Self, LoadError> {
+        let reader = config.reader()?;
+        Ok(Self {
+            repository,
+            reader,
+            params: config.reader_params(reader),
+            steering: config.steering(repository)?,
+            files: files.iter(),
+            open: None,
+        })
+    }
+
+    fn next(&mut self, row_limit: usize) -> Result<Option<Table>, LoadError> {
+        loop {
+            if let Some(open) = &mut self.open {
+                match open.next_table(row_limit)? {
+                    Some(table) if table.rows.is_empty() => continue,
+                    Some(table) => return Ok(Some(table)),
+                    None => self.open = None,
+                }
+            }
+            let Some(file) = self.files.next() else { return Ok(None) };
+            let file = self.repository.data_file(file);
+            self.open = Some(self.reader.open(&file, &self.params, self.steering.as_ref())?);
+        }
+    }
+}
+
+/// Adds the rows of a table whose columns have the types of the features.
+fn cast_rows(table: Table, features: &Features, rows: &mut Vec<Row>) -> Result<(), LoadError> {
+    let own = Features::from_schema(&table.fields, None)?;
+    if own != *features {
+        let message = "the columns of the file differ from the known features, and casts are not built yet";
+        return Err(LoadError::new("NotImplementedError", message));
+    }
+    rows.extend(plain_rows(table));
+    Ok(())
+}
+
+/// The features of the chunks that hold the first rows.
+fn infer_features(head: &[Table]) -> Result<Features, LoadError> {
+    let first = head.first().ok_or_else(|| LoadError::new("StopIteration", ""))?;
+    Ok(Features::from_schema(&first.fields, None)?)
+}
