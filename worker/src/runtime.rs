@@ -25,6 +25,7 @@ use outpost_storage::Authority;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::outcome::StepOutcome;
 use gate::Gate;
@@ -100,10 +101,13 @@ impl WorkerPool {
         let mut tasks = JoinSet::new();
         for group in groups {
             for _ in 0..group.workers {
-                tasks.spawn(slot::slot_loop(pool.clone(), group.queues.clone()));
+                let (kept, queues) = (pool.clone(), group.queues.clone());
+                let slot = move || slot::slot_loop(kept.clone(), queues.clone());
+                tasks.spawn(kept_up(pool.clone(), slot));
             }
         }
-        tasks.spawn(lease::expire_loop(pool.clone()));
+        let kept = pool.clone();
+        tasks.spawn(kept_up(pool.clone(), move || lease::expire_loop(kept.clone())));
         let drain = tokio::spawn(drain(pool.clone()));
         WorkerHandle { pool, tasks, drain }
     }
@@ -151,12 +155,21 @@ async fn drain(pool: Arc<WorkerPool>) {
     pool.stopping.cancel();
 }
 
-async fn all_ended(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a worker ended by itself");
+/// Starts a loop of the pool again when a defect ended it; the lease that it may have held is left to run out.
+async fn kept_up<F>(pool: Arc<WorkerPool>, start: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while !pool.draining.is_cancelled() {
+        if let Err(error) = AbortOnDropHandle::new(tokio::spawn(start())).await {
+            tracing::error!(%error, "a worker ended by a defect and is started again: {error}");
+            pool.pause(1).await;
         }
     }
+}
+
+async fn all_ended(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outpost_loading::JobGuard;
-use outpost_model::{ErrorCode, Job, limits};
+use outpost_model::{ErrorCode, Job, TimestampMs, limits};
 use outpost_storage::Claim;
 use tokio::sync::oneshot;
 
@@ -29,8 +29,6 @@ pub(super) enum RunEnd {
     TimedOut,
     /// The pool stops.
     Stopped,
-    /// The lease is gone.
-    LeaseLost,
 }
 
 /// The thread of a run.
@@ -95,25 +93,29 @@ impl WorkerPool {
             return self.report(job, settled, 0, 0);
         }
         let mut run = Run::start(self, job);
-        let (settled, duration_ms) = {
-            let mut lease = std::pin::pin!(self.keep_lease(&claim.lease));
-            let end = tokio::select! {
-                biased;
-                end = run.end(self, job) => end,
-                () = &mut lease => RunEnd::LeaseLost,
-            };
-            run.guard.cancel();
-            let duration_ms = self.clock.now().since_ms(started_at);
-            // The lease is kept while the result is being stored; a store that finds it lost says so itself.
-            let settled = tokio::select! {
-                settled = self.settle(&claim, end, duration_ms) => settled,
-                settled = async { lease.await; std::future::pending().await } => settled,
-            };
-            (settled, duration_ms)
-        };
+        let (settled, duration_ms) = self.watch_over(&claim, &mut run, started_at).await;
         let bytes_read = run.guard.bytes_read();
         self.report(job, settled, duration_ms, bytes_read);
         self.see_off(run, job, permit).await;
+    }
+
+    /// Keeps the lease until the run has ended and is settled; says how, and how long the run took.
+    async fn watch_over(&self, claim: &Claim, run: &mut Run, started_at: TimestampMs) -> (Settled, u64) {
+        let mut lease = std::pin::pin!(self.keep_lease(&claim.lease));
+        let end = tokio::select! {
+            biased;
+            end = run.end(self, &claim.job) => Some(end),
+            () = &mut lease => None,
+        };
+        run.guard.cancel();
+        let duration_ms = self.clock.now().since_ms(started_at);
+        let Some(end) = end else { return (Settled::LEASE_LOST, duration_ms) };
+        // A store that finds the lease lost says so itself; the heartbeat only keeps it meanwhile.
+        let settled = tokio::select! {
+            settled = self.settle(claim, end, duration_ms) => settled,
+            settled = async { lease.await; std::future::pending().await } => settled,
+        };
+        (settled, duration_ms)
     }
 
     /// Waits for the thread of a cancelled run; one that does not return is left to itself, up to a number of them.

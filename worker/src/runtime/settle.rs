@@ -21,6 +21,9 @@ pub(super) struct Settled {
 }
 
 impl Settled {
+    /// The run was dropped with its lease.
+    pub(super) const LEASE_LOST: Self = Self { outcome: JobOutcome::LeaseLost, jobs_created: 0 };
+
     fn without_jobs(outcome: JobOutcome) -> Self {
         Self { outcome, jobs_created: 0 }
     }
@@ -36,7 +39,6 @@ impl Settled {
 impl WorkerPool {
     pub(super) async fn settle(&self, claim: &Claim, end: RunEnd, duration_ms: u64) -> Settled {
         let verdict = match end {
-            RunEnd::LeaseLost => return Settled::failed(CallError::LeaseLost),
             RunEnd::Stopped => return self.give_back(claim).await,
             RunEnd::Returned(StepOutcome::Store(result)) => {
                 return self.store(claim, Some(*result), duration_ms).await;

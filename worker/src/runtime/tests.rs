@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use outpost_model::{Entry, ErrorCode, Queue};
+use outpost_model::{Entry, ErrorCode, JobId, Queue};
 use outpost_storage::ReleaseReason;
 use tokio_util::sync::CancellationToken;
 
@@ -347,6 +347,28 @@ async fn breakpoints_are_reached_in_order() {
     rig.stop(handle).await;
     use Breakpoint::{Claimed, Committed, Computed};
     assert_eq!(*trail.0.lock().unwrap(), [Claimed, Computed, Committed]);
+}
+
+/// Panics at the first claim, outside of the run.
+struct Defect(AtomicUsize);
+
+#[async_trait::async_trait]
+impl Breakpoints for Defect {
+    async fn reached(&self, _: Breakpoint, _: &Job) {
+        assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "scripted defect");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_by_a_defect_is_started_again() {
+    let mut rig = Rig::new();
+    rig.config.breakpoints = Some(Arc::new(Defect(AtomicUsize::new(0))));
+    let handle = rig.start(|_, _| success());
+    rig.authority.push(job_with_id(1));
+    rig.authority.push(job_with_id(2));
+    let calls = rig.authority.until(|calls| stored(calls).is_some()).await;
+    rig.stop(handle).await;
+    assert!(calls.starts_with(&[Call::Claimed(JobId(1)), Call::Claimed(JobId(2))]), "{calls:?}");
 }
 
 struct Large;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use outpost_hub::{FolderHub, FolderHubOptions};
 use outpost_loading::{JobGuard, LoadError, RowsError};
-use outpost_model::{ArtifactKey, Entry, ErrorCode, StepKind, TimestampMs};
+use outpost_model::{ArtifactKey, ErrorCode, StepKind, TimestampMs};
 use tempfile::TempDir;
 
 use super::*;
@@ -192,7 +192,7 @@ async fn a_body_over_the_limit_becomes_an_error() {
 }
 
 /// Code and transience of a failure.
-fn verdict(failure: failure::Failure) -> (ErrorCode, bool) {
+fn verdict(failure: Failure) -> (ErrorCode, bool) {
     match failure.into_outcome() {
         StepOutcome::Store(result) => (result.error_code.unwrap(), false),
         StepOutcome::Transient(result) => (result.error_code.unwrap(), true),
