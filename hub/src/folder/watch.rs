@@ -118,3 +118,71 @@ impl Reported {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FolderHub, FolderHubOptions};
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn write(root: &TempDir, path: &str, content: &str) {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn names(heads: &[DatasetHead]) -> Vec<&str> {
+        heads.iter().map(|head| head.dataset.as_str()).collect()
+    }
+
+    fn watched(root: &TempDir) -> (FolderHub, Watch) {
+        let hub = FolderHub::open(FolderHubOptions::new(root.path())).unwrap();
+        let (watch, _) = Watch::default().look(&hub.folder).unwrap();
+        (hub, watch)
+    }
+
+    #[test]
+    fn a_change_counts_when_two_looks_see_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        write(&root, "u/d/a", "x");
+        let (hub, watch) = watched(&root);
+        write(&root, "u/d/b", "half");
+        let (watch, heads) = watch.look(&hub.folder).unwrap();
+        assert!(heads.is_empty(), "seen once");
+        write(&root, "u/d/b", "half and half");
+        let (watch, heads) = watch.look(&hub.folder).unwrap();
+        assert!(heads.is_empty(), "still changing");
+        let (_, heads) = watch.look(&hub.folder).unwrap();
+        assert_eq!(names(&heads), ["u/d"]);
+    }
+
+    #[test]
+    fn a_dataset_away_for_one_look_is_not_gone() {
+        let root = tempfile::tempdir().unwrap();
+        write(&root, "u/d/a", "x");
+        let (hub, watch) = watched(&root);
+        fs::rename(root.path().join("u/d"), root.path().join("away")).unwrap();
+        let (watch, heads) = watch.look(&hub.folder).unwrap();
+        assert!(heads.is_empty());
+        fs::rename(root.path().join("away"), root.path().join("u/d")).unwrap();
+        let (watch, heads) = watch.look(&hub.folder).unwrap();
+        assert!(heads.is_empty());
+        fs::remove_dir_all(root.path().join("u/d")).unwrap();
+        let (watch, _) = watch.look(&hub.folder).unwrap();
+        let (_, heads) = watch.look(&hub.folder).unwrap();
+        assert_eq!(heads, [DatasetHead { dataset: DatasetName::new("u/d").unwrap(), revision: None }]);
+    }
+
+    #[test]
+    fn a_look_whose_changes_were_not_handed_out_is_repeated_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let (hub, watch) = watched(&root);
+        write(&root, "u/d/a", "x");
+        let (watch, _) = watch.look(&hub.folder).unwrap();
+        let (_lost, first) = watch.look(&hub.folder).unwrap();
+        let (_, second) = watch.look(&hub.folder).unwrap();
+        assert_eq!(names(&first), ["u/d"]);
+        assert_eq!(first, second);
+    }
+}
