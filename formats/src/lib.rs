@@ -6,6 +6,7 @@
 
 pub mod arrow_values;
 mod batch_rows;
+pub mod cast;
 pub mod compression;
 pub mod error;
 pub mod features;
@@ -21,6 +22,7 @@ pub mod table;
 pub mod value;
 
 pub use arrow_values::array_value;
+pub use cast::{cast_column, cast_table_to_features, cast_table_to_schema};
 pub use error::{ErrorClass, FormatError};
 pub use features::{Feature, Features, Media, MediaKind};
 pub use json_text::{DatetimeForm, write_json, write_json_string};

@@ -4,7 +4,9 @@
 //! reason, and the test fails both for an unlisted difference and for a listed row that agrees.
 
 mod arrow_types;
+mod casts;
 mod features;
+mod values;
 
 use serde_json::Value as Json;
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use arrow_schema::TimeUnit;
 
 /// One cell.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
     /// No value.
+    #[default]
     Null,
     /// `bool`.
     Bool(bool),
