@@ -79,89 +79,49 @@ impl Metrics {
     #[must_use]
     pub fn new(paths: &[&'static str]) -> Arc<Self> {
         let registry = Registry::new();
-        let route = ["method", "path_template"];
-        let requests = counters(&registry, "starlette_requests_total", "Requests received.", &route);
-        let in_progress =
-            gauges(&registry, "starlette_requests_in_progress", "Requests being answered.", &route);
-        let seconds = histograms(
-            &registry,
-            "starlette_requests_processing_time_seconds",
-            "Time to answer a request.",
-            REQUEST_BUCKETS_S,
-            &route,
-        );
+        let counter = |name, help| register(&registry, IntCounter::new(name, help));
+        let gauge = |name, help| register(&registry, IntGauge::new(name, help));
         let responses = counters(
             &registry,
             "starlette_responses_total",
             "Responses sent.",
             &["method", "path_template", "status_code"],
         );
-        let series = |method: &str, path: &str| RouteSeries {
-            requests: requests.with_label_values(&[method, path]),
-            in_progress: in_progress.with_label_values(&[method, path]),
-            seconds: seconds.with_label_values(&[method, path]),
-            ok: responses.with_label_values(&[method, path, "200"]),
-            not_modified: responses.with_label_values(&[method, path, "304"]),
-        };
-        let paths = paths
-            .iter()
-            .map(|&path| PathSeries {
-                path,
-                get: series("GET", path),
-                head: series("HEAD", path),
-                post: series("POST", path),
-            })
-            .collect();
+        let exceptions = counters(
+            &registry,
+            "starlette_exceptions_total",
+            "Requests whose handler failed.",
+            &["method", "path_template", "exception_type"],
+        );
+        let job_seconds = histograms(
+            &registry,
+            "outpost_job_seconds",
+            "Duration of runs.",
+            JOB_BUCKETS_S,
+            &["kind", "outcome", "error_code"],
+        );
+        let authority_failures = counters(
+            &registry,
+            "outpost_authority_failures_total",
+            "Calls of workers to the authority that failed.",
+            &["call"],
+        );
+        let jobs = gauges(&registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]);
+        let entries = gauges(&registry, "responses_in_cache_total", "Stored responses.", &["kind", "http_status"]);
         Arc::new(Self {
-            paths,
+            paths: path_series(&registry, &responses, paths),
             responses,
-            exceptions: counters(
-                &registry,
-                "starlette_exceptions_total",
-                "Requests whose handler failed.",
-                &["method", "path_template", "exception_type"],
-            ),
-            job_seconds: histograms(
-                &registry,
-                "outpost_job_seconds",
-                "Duration of finished jobs.",
-                JOB_BUCKETS_S,
-                &["kind", "outcome", "error_code"],
-            ),
-            hub_bytes: register(
-                &registry,
-                IntCounter::new("outpost_hub_read_bytes_total", "Bytes that jobs read from the Hub."),
-            ),
-            authority_failures: counters(
-                &registry,
-                "outpost_authority_failures_total",
-                "Calls of workers to the authority that failed.",
-                &["call"],
-            ),
-            abandoned_runs: register(
-                &registry,
-                IntCounter::new("outpost_abandoned_runs_total", "Runs that ignored their cancellation."),
-            ),
-            jobs: gauges(&registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]),
-            entries: gauges(
-                &registry,
-                "responses_in_cache_total",
-                "Stored responses.",
-                &["kind", "http_status"],
-            ),
-            datasets: register(&registry, IntGauge::new("outpost_datasets", "Datasets with a record.")),
-            position_seq: register(
-                &registry,
-                IntGauge::new("outpost_position_seq", "Seq of the position that the mirror stands at."),
-            ),
-            store_bytes: register(
-                &registry,
-                IntGauge::new("outpost_store_bytes", "Size of the data directory in bytes."),
-            ),
-            ready_bytes: register(
-                &registry,
-                IntGauge::new("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
-            ),
+            exceptions,
+            job_seconds,
+            hub_bytes: counter("outpost_hub_read_bytes_total", "Bytes that jobs read from the Hub."),
+            authority_failures,
+            abandoned_runs: counter("outpost_abandoned_runs_total", "Runs that ignored their cancellation."),
+            jobs,
+            entries,
+            datasets: gauge("outpost_datasets", "Datasets with a record."),
+            position_seq: gauge("outpost_position_seq", "Seq of the position that the mirror stands at."),
+            store_bytes: gauge("outpost_store_bytes", "Size of the data directory in bytes."),
+            ready_bytes: gauge("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
             registry,
         })
     }
@@ -241,6 +201,34 @@ impl Counting<'_> {
     pub fn panicked(&self) {
         self.metrics.exceptions.with_label_values(&[self.method.as_str(), self.path, "panic"]).inc();
     }
+}
+
+/// The series of each path, resolved once.
+fn path_series(registry: &Registry, responses: &IntCounterVec, paths: &[&'static str]) -> Vec<PathSeries> {
+    let labels = ["method", "path_template"];
+    let requests = counters(registry, "starlette_requests_total", "Requests received.", &labels);
+    let in_progress = gauges(registry, "starlette_requests_in_progress", "Requests being answered.", &labels);
+    let seconds = histograms(
+        registry,
+        "starlette_requests_processing_time_seconds",
+        "Time to answer a request.",
+        REQUEST_BUCKETS_S,
+        &labels,
+    );
+    let series = |method: &str, path: &str| RouteSeries {
+        requests: requests.with_label_values(&[method, path]),
+        in_progress: in_progress.with_label_values(&[method, path]),
+        seconds: seconds.with_label_values(&[method, path]),
+        ok: responses.with_label_values(&[method, path, "200"]),
+        not_modified: responses.with_label_values(&[method, path, "304"]),
+    };
+    let of_path = |&path: &&'static str| PathSeries {
+        path,
+        get: series("GET", path),
+        head: series("HEAD", path),
+        post: series("POST", path),
+    };
+    paths.iter().map(of_path).collect()
 }
 
 /// Also when the client went away before there was a response.

@@ -1,1 +1,15 @@
-//! API suite.
+//! The public API, in process: a real embedded store, a scripted Hub, the routes as they are served.
+//!
+//! Owns the wire contract of http-api.md sections 0, 1, 2, 4 and 7 as far as milestone one serves it.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod caching;
+mod fixture;
+mod hostile;
+mod misses;
+mod reads;
+mod rows;
+mod technical;
+mod transport;
+mod webhook;

@@ -117,7 +117,7 @@ fn refuse_early(uri: &Uri) -> Option<Response<Body>> {
     Some(response)
 }
 
-fn panic_text<'a>(panic: &'a (dyn std::any::Any + Send)) -> &'a str {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }

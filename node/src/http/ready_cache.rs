@@ -156,7 +156,7 @@ impl ReadyCache {
         }
         let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
         if self.reached() == since {
-            contents.keep(slot, ready, cost);
+            contents.keep(&slot, ready, cost);
             contents.evict_down_to(self.bytes_max);
         }
     }
@@ -169,14 +169,14 @@ impl ReadyCache {
 }
 
 impl Contents {
-    fn keep(&mut self, slot: Slot, ready: &Arc<Ready>, cost: usize) {
+    fn keep(&mut self, slot: &Slot, ready: &Arc<Ready>, cost: usize) {
         self.generation += 1;
         let kept =
             Kept { ready: Arc::clone(ready), generation: self.generation, used: AtomicBool::new(false) };
         self.queue.push_back((slot.clone(), self.generation));
         let slots = self.datasets.entry(slot.key.dataset().clone()).or_default();
         match slots.insert(slot.clone(), kept) {
-            Some(old) => self.bytes -= self::cost(&slot, &old.ready),
+            Some(old) => self.bytes -= self::cost(slot, &old.ready),
             None => self.slots += 1,
         }
         self.bytes += cost;
@@ -255,4 +255,4 @@ fn cost(slot: &Slot, ready: &Ready) -> usize {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

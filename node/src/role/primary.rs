@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use outpost_hub::{HttpHub, HttpHubOptions, Hub};
+use outpost_hub::{FolderHub, FolderHubOptions, HttpHub, HttpHubOptions, Hub};
 use outpost_model::limits;
 use outpost_storage::{Authority, EmbeddedStore, Mirror};
 use outpost_worker::runtime::SystemClock;
@@ -123,9 +123,10 @@ fn open_hub(config: &PrimaryConfig) -> anyhow::Result<Arc<dyn Hub>> {
             token: config.hub_token.clone(),
             ..HttpHubOptions::new(endpoint)
         })?),
-        HubSource::Folder(root) => {
-            anyhow::bail!("a folder as the Hub is not part of this build: {}", root.display())
-        }
+        HubSource::Folder(root) => Arc::new(FolderHub::open(FolderHubOptions {
+            hashes_file: Some(config.data_dir.join("folder-hashes")),
+            ..FolderHubOptions::new(root)
+        })?),
     })
 }
 
