@@ -106,8 +106,10 @@ impl Metrics {
             "Calls of workers to the authority that failed.",
             &["call"],
         );
-        let jobs = gauges(&registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]);
-        let entries = gauges(&registry, "responses_in_cache_total", "Stored responses.", &["kind", "http_status"]);
+        let jobs =
+            gauges(&registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]);
+        let entries =
+            gauges(&registry, "responses_in_cache_total", "Stored responses.", &["kind", "http_status"]);
         Arc::new(Self {
             paths: path_series(&registry, &responses, paths),
             responses,
