@@ -15,6 +15,8 @@ mod mirror;
 mod ops;
 mod queue;
 mod records;
+mod scrub;
+mod witness;
 mod writer;
 
 #[cfg(test)]
@@ -29,6 +31,8 @@ use tokio::sync::{oneshot, watch};
 
 use self::core::Core;
 use self::queue::QueueHint;
+pub use self::scrub::ScrubReport;
+use self::witness::Witness;
 use self::writer::{Answer, Fault, Published, Threads};
 use crate::error::StorageError;
 use crate::kv::Kv;
@@ -74,13 +78,17 @@ impl EmbeddedStore {
     /// # Errors
     /// As [`EmbeddedStore::open`].
     pub fn open_waiting(directory: &Path, lock_wait_ms: u64) -> Result<Self, StorageError> {
-        let (core, report) = load::load(directory, lock_wait_ms)?;
+        let (core, witness, report) = load::load(directory, lock_wait_ms)?;
+        Self::start(core, witness, report)
+    }
+
+    fn start(core: Core, witness: Witness, report: OpenReport) -> Result<Self, StorageError> {
         let epoch = Epoch(core.meta.epoch);
         let hints = Queue::ALL.map(|queue| core.queue.hint(queue));
         let published =
             Arc::new(Published { seq: watch::Sender::new(core.meta.seq), hints: watch::Sender::new(hints) });
         let (kv, fault) = (core.kv.clone(), Fault::default());
-        let threads = Threads::start(core, &fault, &published)?;
+        let threads = Threads::start(core, witness, &fault, &published)?;
         let (clock, damaged) = (Mutex::new(None), AtomicU64::new(0));
         Ok(Self { inner: Arc::new(Inner { threads, fault, published, epoch, clock, report, damaged, kv }) })
     }
@@ -169,7 +177,11 @@ impl EmbeddedStore {
         operations.send(operation).await.map_err(|_| stopped())?;
         match answered.await {
             Ok(result) => result,
-            Err(_) => Err(self.inner.fault.check().err().unwrap_or_else(stopped)),
+            Err(_) => {
+                // The operation was dropped: after an earlier failure, or because it panicked.
+                self.inner.fault.set("an operation of the store panicked");
+                Err(self.inner.fault.check().err().unwrap_or_else(stopped))
+            }
         }
     }
 
@@ -185,26 +197,30 @@ impl EmbeddedStore {
         std::time::Duration::from_millis(due.since_ms(now)).saturating_sub(read_at.elapsed())
     }
 
-    /// Waits until a job may be claimable in `queues`.
+    /// Waits until a job may be claimable in `queues`. What counts is the state, not an event, and it is looked at after
+    /// changes began to be watched, so that nothing falls between a claim and the wait.
     async fn wait_for_ready(&self, queues: &[Queue]) {
         let mut hints = self.inner.published.hints.subscribe();
         loop {
             let current = *hints.borrow_and_update();
             let watched = || queues.iter().map(|queue| current[queue::queue_slot(*queue)]);
-            if self.inner.fault.check().is_err() || watched().any(|hint: QueueHint| hint.ready) {
+            if watched().any(|hint: QueueHint| hint.ready) {
                 return;
             }
-            let changed = hints.changed();
-            let Some(due) = watched().filter_map(|hint| hint.next_due).min() else {
-                if changed.await.is_err() {
-                    return;
-                }
-                continue;
-            };
+            let due = watched().filter_map(|hint| hint.next_due).min();
             tokio::select! {
-                _ = changed => {}
-                () = tokio::time::sleep(self.time_until(due)) => return,
+                changed = hints.changed() => if changed.is_err() { return },
+                () = self.inner.fault.raised() => return,
+                () = self.sleep_until(due) => return,
             }
+        }
+    }
+
+    /// Sleeps until `due` by the callers' clock, forever without one.
+    async fn sleep_until(&self, due: Option<TimestampMs>) {
+        match due {
+            Some(due) => tokio::time::sleep(self.time_until(due)).await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -25,7 +25,6 @@ pub(crate) struct Kv {
     /// Pieces of large values.
     pub(crate) chunks: Tree,
     db: sled::Db,
-    root: PathBuf,
     // Dropped last: fields drop in order, and the engine must be closed before another process may open it.
     _lock: File,
 }
@@ -45,7 +44,8 @@ pub struct OpenReport {
     pub history_lost: bool,
 }
 
-/// Opens the store under `root`, waiting up to `lock_wait_ms` for another process to let go of it.
+/// Opens the store under `root`, waiting up to `lock_wait_ms` for another process to let go of it. A condemned store is
+/// set aside first.
 pub(crate) fn open(root: &Path, lock_wait_ms: u64) -> Result<(Kv, OpenReport), StorageError> {
     fs::create_dir_all(root).map_err(|error| io_error("create", root, &error))?;
     let deadline = Instant::now() + Duration::from_millis(lock_wait_ms);
@@ -56,48 +56,57 @@ pub(crate) fn open(root: &Path, lock_wait_ms: u64) -> Result<(Kv, OpenReport), S
         report.set_aside = set_aside(root)?;
     }
     report.torn_snapshots_removed = remove_torn_snapshots(&dir)?;
-    let db = match open_engine(&dir, deadline) {
-        Err(StorageError::Damaged(cause)) => {
-            tracing::error!(%cause, directory = %dir.display(), "the store is damaged and is set aside");
-            report.set_aside = set_aside(root)?;
-            open_engine(&dir, deadline)?
-        }
-        other => other?,
-    };
-    let state = open_tree(&db, "state")?;
-    let chunks = open_tree(&db, "chunks")?;
-    Ok((Kv { state, chunks, db, root: root.to_owned(), _lock: lock }, report))
+    let db = open_engine(&dir, deadline)?;
+    let condemn = Condemn(condemned_marker(root));
+    let state = open_tree(&db, "state", &condemn)?;
+    let chunks = open_tree(&db, "chunks", &condemn)?;
+    Ok((Kv { state, chunks, db, _lock: lock }, report))
 }
 
-/// Closes a damaged store, moves it away and opens an empty one in its place.
-pub(crate) fn replace(kv: Kv, lock_wait_ms: u64) -> Result<(Kv, OpenReport), StorageError> {
-    kv.condemn();
-    let root = kv.root.clone();
-    drop(kv);
-    open(&root, lock_wait_ms)
+/// Marks the closed store under `root` so that the next open sets it aside.
+pub(crate) fn condemn(root: &Path) {
+    Condemn(condemned_marker(root)).mark();
 }
 
 impl Kv {
     /// Waits until everything applied so far is on disk.
     pub(crate) fn flush(&self) -> Result<(), StorageError> {
-        self.db.flush().map(|_| ()).map_err(engine_error)
+        self.db.flush().map(|_| ()).map_err(|error| engine_error(&error))
     }
 
     /// Bytes that the store takes on disk.
     pub(crate) fn size_on_disk(&self) -> Result<u64, StorageError> {
-        self.db.size_on_disk().map_err(engine_error)
+        self.db.size_on_disk().map_err(|error| engine_error(&error))
     }
+}
 
-    /// Marks the store so that the next open sets it aside.
-    pub(crate) fn condemn(&self) {
-        if let Err(error) = File::create(condemned_marker(&self.root)) {
+/// Marks a store whose engine found its own files damaged, so that the next open sets it aside and starts anew.
+#[derive(Clone)]
+struct Condemn(PathBuf);
+
+impl Condemn {
+    fn mark(&self) {
+        if let Err(error) = File::create(&self.0) {
             tracing::error!(%error, "failed to mark the damaged store for replacement");
         }
+    }
+
+    /// Turns an engine's error into ours, marking the store when its files are damaged.
+    fn judge(&self, error: &sled::Error) -> StorageError {
+        if !is_damage(error) {
+            return engine_error(error);
+        }
+        tracing::error!(%error, "the store's files are damaged; restart the node to rebuild it");
+        self.mark();
+        StorageError::Damaged(error.to_string())
     }
 }
 
 /// An ordered map of bytes.
-pub(crate) struct Tree(sled::Tree);
+pub(crate) struct Tree {
+    tree: sled::Tree,
+    condemn: Condemn,
+}
 
 /// Writes that take effect together in one tree.
 #[derive(Default)]
@@ -124,25 +133,35 @@ impl Batch {
 
 impl Tree {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>, StorageError> {
-        Ok(self.0.get(key).map_err(read_error)?.map(Value))
+        Ok(self.tree.get(key).map_err(|error| self.condemn.judge(&error))?.map(Value))
     }
 
+    /// Applies all writes of a batch or none.
     pub(crate) fn apply(&self, batch: Batch) -> Result<(), StorageError> {
-        if batch.is_empty { Ok(()) } else { self.0.apply_batch(batch.inner).map_err(engine_error) }
+        if batch.is_empty {
+            return Ok(());
+        }
+        // A write that fails leaves the store in doubt, whatever the cause.
+        let failed = |error: sled::Error| StorageError::Engine(self.condemn.judge(&error).to_string());
+        self.tree.apply_batch(batch.inner).map_err(failed)
     }
 
     /// Pairs whose key starts with `prefix`, in order.
     pub(crate) fn prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(Value, Value), StorageError>> {
-        self.0.scan_prefix(prefix).map(pair)
+        self.tree.scan_prefix(prefix).map(|item| self.pair(item))
     }
 
     /// Pairs with `from <= key`, in order.
     pub(crate) fn from(&self, from: &[u8]) -> impl Iterator<Item = Result<(Value, Value), StorageError>> {
-        self.0.range(from.to_vec()..).map(pair)
+        self.tree.range(from.to_vec()..).map(|item| self.pair(item))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.tree.is_empty()
+    }
+
+    fn pair(&self, item: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Value, Value), StorageError> {
+        item.map(|(key, value)| (Value(key), Value(value))).map_err(|error| self.condemn.judge(&error))
     }
 }
 
@@ -154,10 +173,6 @@ impl std::ops::Deref for Value {
     fn deref(&self) -> &[u8] {
         &self.0
     }
-}
-
-fn pair(item: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Value, Value), StorageError> {
-    item.map(|(key, value)| (Value(key), Value(value))).map_err(read_error)
 }
 
 fn engine_dir(root: &Path) -> PathBuf {
@@ -239,13 +254,14 @@ fn open_engine(dir: &Path, deadline: Instant) -> Result<sled::Db, StorageError> 
             Err(error) if is_locked(&error) && Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
             Err(error) if is_locked(&error) => return Err(StorageError::InUse(dir.display().to_string())),
             Err(error) if is_damage(&error) => return Err(StorageError::Damaged(error.to_string())),
-            Err(error) => return Err(engine_error(error)),
+            Err(error) => return Err(engine_error(&error)),
         }
     }
 }
 
-fn open_tree(db: &sled::Db, name: &str) -> Result<Tree, StorageError> {
-    db.open_tree(name).map(Tree).map_err(read_error)
+fn open_tree(db: &sled::Db, name: &str, condemn: &Condemn) -> Result<Tree, StorageError> {
+    let tree = db.open_tree(name).map_err(|error| condemn.judge(&error))?;
+    Ok(Tree { tree, condemn: condemn.clone() })
 }
 
 /// The engine reports a held lock as an I/O error that only its text tells apart.
@@ -255,21 +271,18 @@ fn is_locked(error: &sled::Error) -> bool {
 
 fn is_damage(error: &sled::Error) -> bool {
     match error {
-        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => true,
-        sled::Error::CollectionNotFound(_) => true,
+        sled::Error::Corruption { .. }
+        | sled::Error::ReportableBug(_)
+        | sled::Error::CollectionNotFound(_)
+        // The configuration is always the same, so one that differs was not written by us.
+        | sled::Error::Unsupported(_) => true,
         sled::Error::Io(io) => {
             matches!(io.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData)
         }
-        sled::Error::Unsupported(_) => false,
     }
 }
 
-fn read_error(error: sled::Error) -> StorageError {
-    if is_damage(&error) { StorageError::Damaged(error.to_string()) } else { engine_error(error) }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-fn engine_error(error: sled::Error) -> StorageError {
+fn engine_error(error: &sled::Error) -> StorageError {
     StorageError::Engine(error.to_string())
 }
 

@@ -50,10 +50,10 @@ pub trait Mirror: Send + Sync + 'static {
     fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetRecord>, StorageError>;
 
     /// Changes after `seq`, in order, at most `limit`, each with its seq; `None` when the log no longer reaches back
-    /// that far and the caller must forget what it derived.
+    /// that far, or is damaged there, and the caller must forget what it derived.
     ///
     /// # Errors
-    /// [`StorageError`] when the store fails or a log record is damaged.
+    /// [`StorageError`] when the store fails.
     fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StorageError>;
 
     /// A receiver of the latest seq, to wait on for changes.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use outpost_model::planning::DatasetState;
-use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, JobId, Position, StepKind, limits};
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, JobId, Position, StepKind};
 
 use super::blob::Blob;
 use super::entries::{self, PreparedEntry};
@@ -40,6 +40,8 @@ pub(super) struct Core {
     pub(super) meta: Meta,
     pub(super) entry_counts: EntryCounts,
     pub(super) queue: QueueIndex,
+    /// Records kept in the change log.
+    pub(super) log_records_max: u64,
     /// Commits so far.
     pub(super) writes: u64,
     /// The next fencing token; below `meta.tokens_reserved` it may be given out.
@@ -100,12 +102,7 @@ impl Core {
 
     /// Applies all changes or none.
     pub(super) fn commit(&mut self, changes: Vec<Change>) -> Result<(), StorageError> {
-        let mut draft = Draft {
-            batch: Batch::new(),
-            meta: self.meta.clone(),
-            entry_counts: self.entry_counts.clone(),
-            garbage: Vec::new(),
-        };
+        let mut draft = self.draft();
         let mut jobs = Vec::new();
         for change in changes {
             match change {
@@ -136,14 +133,20 @@ impl Core {
         Ok(())
     }
 
-    /// Makes fencing tokens available. They are given out without waiting for the disk, so they are reserved in
-    /// blocks: after a crash the next block starts behind every token that was ever given out.
-    pub(super) fn reserve_tokens(&mut self, count: u64) -> Result<(), StorageError> {
-        let mut meta = self.meta.clone();
-        meta.tokens_reserved = self.next_token + count;
-        let draft =
-            Draft { batch: Batch::new(), meta, entry_counts: self.entry_counts.clone(), garbage: Vec::new() };
+    /// Changes counters outside of a commit.
+    pub(super) fn change_meta(&mut self, change: impl FnOnce(&mut Meta)) -> Result<(), StorageError> {
+        let mut draft = self.draft();
+        change(&mut draft.meta);
         self.take(draft)
+    }
+
+    fn draft(&self) -> Draft {
+        Draft {
+            batch: Batch::new(),
+            meta: self.meta.clone(),
+            entry_counts: self.entry_counts.clone(),
+            garbage: Vec::new(),
+        }
     }
 
     fn take(&mut self, mut draft: Draft) -> Result<(), StorageError> {
@@ -165,14 +168,14 @@ impl Core {
         let head = entry.write(&mut draft.meta.next_blob, &self.kv.chunks)?;
         *draft.entry_counts.entry((key.kind(), head.http_status)).or_default() += 1;
         draft.batch.put(keys::entry(&key), record::encode(&head));
-        draft.log(&Changed::Entry(key));
+        draft.log(self.log_records_max, &Changed::Entry(key));
         Ok(())
     }
 
     fn draft_deletion(&self, draft: &mut Draft, key: &ArtifactKey) -> Result<(), StorageError> {
         self.forget_entry(draft, key)?;
         draft.batch.delete(keys::entry(key));
-        draft.log(&Changed::Entry(key.clone()));
+        draft.log(self.log_records_max, &Changed::Entry(key.clone()));
         Ok(())
     }
 
@@ -199,7 +202,7 @@ impl Core {
             draft.meta.datasets += 1;
         }
         draft.batch.put(key, record::encode(&StoredDataset::new(record)));
-        draft.log(&Changed::Dataset(record.dataset.clone()));
+        draft.log(self.log_records_max, &Changed::Dataset(record.dataset.clone()));
         Ok(())
     }
 
@@ -208,7 +211,7 @@ impl Core {
         if self.kv.state.get(&key)?.is_some() {
             draft.meta.datasets = draft.meta.datasets.saturating_sub(1);
             draft.batch.delete(key);
-            draft.log(&Changed::Dataset(dataset));
+            draft.log(self.log_records_max, &Changed::Dataset(dataset));
         }
         Ok(())
     }
@@ -216,10 +219,10 @@ impl Core {
 
 impl Draft {
     /// Appends to the change log and drops its oldest record when it is full.
-    fn log(&mut self, change: &Changed) {
+    fn log(&mut self, records_max: u64, change: &Changed) {
         self.meta.seq += 1;
         self.batch.put(keys::log(self.meta.seq), record::encode(&StoredChange::new(change)));
-        while self.meta.seq - self.meta.log_first >= limits::CHANGE_LOG_RECORDS_MAX {
+        while self.meta.seq - self.meta.log_first >= records_max {
             self.batch.delete(keys::log(self.meta.log_first));
             self.meta.log_first += 1;
         }

@@ -61,3 +61,8 @@ pub(super) fn number(key: &[u8]) -> Option<u64> {
 pub(super) fn chunk(blob: u64, index: u32) -> Vec<u8> {
     [&blob.to_be_bytes()[..], &index.to_be_bytes()].concat()
 }
+
+/// The blob that a chunk belongs to.
+pub(super) fn blob_of_chunk(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(..8)?.try_into().ok()?))
+}

@@ -4,6 +4,7 @@
 //! of live jobs, not of entries. Running jobs lose their lease: one process holds the store, so their workers died.
 
 use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,34 +14,40 @@ use super::core::{Core, EntryCounts};
 use super::keys;
 use super::queue::QueueIndex;
 use super::records::{FORMAT_VERSION, LiveJob, Meta, StoredJob};
+use super::witness::Witness;
 use super::writer::delete_garbage;
 use crate::error::StorageError;
 use crate::kv::{self, Batch, Kv, OpenReport};
 use crate::record;
 
 /// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
-pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, OpenReport), StorageError> {
+pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
+    // The engine asserts on some forms of damage instead of returning an error.
+    let attempt = catch_unwind(AssertUnwindSafe(|| attempt(root, lock_wait_ms)));
+    let cause = match attempt {
+        Ok(Err(StorageError::Damaged(cause))) => cause,
+        Ok(other) => return other,
+        Err(_) => "the engine panicked".to_owned(),
+    };
+    tracing::error!(%cause, directory = %root.display(), "the store is damaged and is set aside");
+    kv::condemn(root);
+    self::attempt(root, lock_wait_ms)
+}
+
+fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
     let (kv, mut report) = kv::open(root, lock_wait_ms)?;
-    let (kv, meta) = match read_meta(&kv) {
-        Ok(Some(meta)) => (kv, meta),
-        Ok(None) => {
-            let meta = create(&kv)?;
-            (kv, meta)
-        }
-        Err(StorageError::Damaged(cause)) => {
-            tracing::error!(%cause, directory = %root.display(), "the store is damaged and is set aside");
-            let (kv, replaced) = kv::replace(kv, lock_wait_ms)?;
-            report.set_aside = replaced.set_aside;
-            let meta = create(&kv)?;
-            (kv, meta)
-        }
-        Err(error) => return Err(error),
+    let found = read_meta(&kv)?;
+    let is_new = found.is_none();
+    let meta = match found {
+        Some(meta) => meta,
+        None => create(&kv)?,
     };
     let mut core = core_over(Arc::new(kv), meta);
+    let witness = call_witness(root, &mut core, is_new, &mut report)?;
     load_jobs(&mut core, &mut report)?;
     delete_leftovers(&core)?;
     core.kv.flush()?;
-    Ok((core, report))
+    Ok((core, witness, report))
 }
 
 /// The store's counters, `None` for a new store.
@@ -79,6 +86,27 @@ fn create(kv: &Kv) -> Result<Meta, StorageError> {
     Ok(meta)
 }
 
+/// Compares the store with what was acknowledged; when that went further, the surviving data gets a new epoch.
+fn call_witness(
+    root: &Path,
+    core: &mut Core,
+    is_new: bool,
+    report: &mut OpenReport,
+) -> Result<Witness, StorageError> {
+    let (mut witness, remembered) = Witness::open(root)?;
+    let seq = core.meta.seq;
+    let is_whole = is_new
+        || remembered.is_some_and(|(epoch, acknowledged)| epoch == core.meta.epoch && acknowledged <= seq);
+    if !is_whole {
+        tracing::error!(seq, ?remembered, "acknowledged history is missing, the store starts a new epoch");
+        report.history_lost = true;
+        core.change_meta(|meta| meta.epoch = random_epoch())?;
+        core.kv.flush()?;
+    }
+    witness.begin(core.meta.epoch, seq)?;
+    Ok(witness)
+}
+
 /// 128 bits from the standard library's per-process random keys, taken twice.
 fn random_epoch() -> u128 {
     let half = |salt: u64| {
@@ -94,7 +122,16 @@ fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
         .filter_map(|(kind, status, count)| Some(((StepKind::from_name(kind)?, *status), *count)))
         .collect();
     let next_token = meta.tokens_reserved;
-    Core { kv, meta, entry_counts, queue: QueueIndex::default(), writes: 0, next_token, garbage: Vec::new() }
+    Core {
+        kv,
+        meta,
+        entry_counts,
+        queue: QueueIndex::default(),
+        log_records_max: limits::CHANGE_LOG_RECORDS_MAX,
+        writes: 0,
+        next_token,
+        garbage: Vec::new(),
+    }
 }
 
 fn load_jobs(core: &mut Core, report: &mut OpenReport) -> Result<(), StorageError> {

@@ -37,7 +37,13 @@ impl Mirror for EmbeddedStore {
             let (key, value) = pair?;
             let is_log = key.first() == Some(&keys::LOG);
             let Some(at) = keys::number(&key).filter(|at| is_log && *at <= published) else { break };
-            changes.push((at, record::decode::<StoredChange>(&value)?.into_changed()?));
+            let Ok(change) = record::decode::<StoredChange>(&value).and_then(StoredChange::into_changed)
+            else {
+                // Followers start over behind the damaged record, and it is trimmed in time.
+                self.count_damage("a record of the change log");
+                return Ok(None);
+            };
+            changes.push((at, change));
         }
         // The log has no holes: when it no longer reaches back, it starts later. Trimming may overtake this read, so
         // every step is checked, and an empty answer is checked against the log's start.

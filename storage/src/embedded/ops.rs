@@ -155,12 +155,14 @@ pub(super) fn expire_leases(core: &mut Core, now: TimestampMs) -> Result<Vec<Cla
     Ok(claims)
 }
 
-/// Reserves tokens when none is left; says whether it did.
+/// Reserves tokens when none is left; says whether it did. Tokens are given out without waiting for the disk, so they
+/// are reserved in blocks: after a crash the next block starts behind every token that was ever given out.
 fn ensure_token(core: &mut Core) -> Result<bool, StorageError> {
     if core.next_token < core.meta.tokens_reserved {
         return Ok(false);
     }
-    core.reserve_tokens(TOKENS_PER_BLOCK)?;
+    let until = core.next_token + TOKENS_PER_BLOCK;
+    core.change_meta(|meta| meta.tokens_reserved = until)?;
     Ok(true)
 }
 
@@ -196,7 +198,7 @@ fn replace_summary(state: &mut DatasetState, entry: &mut PreparedEntry) {
 }
 
 /// Turns a plan into changes; returns how many jobs it creates.
-fn add_tasks(
+pub(super) fn add_tasks(
     core: &Core,
     changes: &mut Vec<Change>,
     dataset: &DatasetName,

@@ -9,6 +9,10 @@ use crate::authority::Authority;
 use crate::contract::{Reopened, Subject};
 use crate::mirror::Mirror;
 
+mod crash;
+mod damage;
+mod restart;
+
 /// A store in a directory of its own.
 pub(super) struct Embedded {
     store: Option<EmbeddedStore>,

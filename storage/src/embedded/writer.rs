@@ -15,6 +15,7 @@ use super::blob;
 use super::core::Core;
 use super::keys;
 use super::queue::QueueHint;
+use super::witness::Witness;
 use crate::error::StorageError;
 use crate::kv::{Batch, Kv};
 
@@ -34,21 +35,34 @@ pub(super) type Operation = Box<dyn FnOnce(&mut Core) -> Answer + Send>;
 
 /// The first fatal failure of the store.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fault(Arc<OnceLock<String>>);
+pub(super) struct Fault(Arc<FaultState>);
+
+#[derive(Debug, Default)]
+struct FaultState {
+    cause: OnceLock<String>,
+    raised: watch::Sender<bool>,
+}
 
 impl Fault {
     /// The error of every call after a fatal failure.
     pub(super) fn check(&self) -> Result<(), StorageError> {
-        match self.0.get() {
+        match self.0.cause.get() {
             None => Ok(()),
             Some(cause) => Err(StorageError::Engine(format!("stopped after a failure: {cause}"))),
         }
     }
 
     pub(super) fn set(&self, cause: &str) {
-        if self.0.set(cause.to_owned()).is_ok() {
+        if self.0.cause.set(cause.to_owned()).is_ok() {
             tracing::error!(%cause, "the store failed and takes no more calls; restart the node");
+            self.0.raised.send_replace(true);
         }
+    }
+
+    /// Returns once there is a failure.
+    pub(super) async fn raised(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.0.raised.subscribe().wait_for(|raised| *raised).await;
     }
 }
 
@@ -75,7 +89,12 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Starts both threads over `core`.
-    pub(super) fn start(core: Core, fault: &Fault, published: &Arc<Published>) -> Result<Self, StorageError> {
+    pub(super) fn start(
+        core: Core,
+        witness: Witness,
+        fault: &Fault,
+        published: &Arc<Published>,
+    ) -> Result<Self, StorageError> {
         let (operations, queued) = mpsc::channel(limits::STORE_WRITES_QUEUED_MAX);
         let (applied, to_flush) = std::sync::mpsc::sync_channel(limits::STORE_WRITES_QUEUED_MAX);
         let kv = core.kv.clone();
@@ -87,7 +106,9 @@ impl Threads {
         };
         let flusher = {
             let (fault, published) = (fault.clone(), published.clone());
-            spawn("store-flusher", &fault.clone(), move || flush_loop(&kv, &to_flush, &fault, &published))?
+            spawn("store-flusher", &fault.clone(), move || {
+                flush_loop(&kv, witness, &to_flush, &fault, &published);
+            })?
         };
         Ok(Self { operations: Some(operations), handles: vec![writer, flusher] })
     }
@@ -173,16 +194,22 @@ fn publish_hints(core: &Core, published: &Published) {
     published.hints.send_if_modified(|current| std::mem::replace(current, hints) != hints);
 }
 
-fn flush_loop(kv: &Kv, to_flush: &Receiver<Applied>, fault: &Fault, published: &Published) {
+fn flush_loop(
+    kv: &Kv,
+    mut witness: Witness,
+    to_flush: &Receiver<Applied>,
+    fault: &Fault,
+    published: &Published,
+) {
     while let Ok(first) = to_flush.recv() {
         let group: Vec<Applied> = std::iter::once(first).chain(to_flush.try_iter()).collect();
-        let flushed = fault.check().and_then(|()| kv.flush());
-        if let Err(error) = &flushed {
-            fault.set(&error.to_string());
-        }
         let seq = group.iter().map(|applied| applied.seq).max().unwrap_or(0);
-        if flushed.is_ok() {
-            published.seq.send_if_modified(|current| std::mem::replace(current, seq) != seq);
+        let flushed = fault.check().and_then(|()| kv.flush()).and_then(|()| witness.write(seq));
+        match &flushed {
+            Ok(()) => {
+                published.seq.send_if_modified(|current| std::mem::replace(current, seq) != seq);
+            }
+            Err(error) => fault.set(&error.to_string()),
         }
         let mut garbage = Vec::new();
         for applied in group {
@@ -191,9 +218,8 @@ fn flush_loop(kv: &Kv, to_flush: &Receiver<Applied>, fault: &Fault, published: &
                 reply(flushed.clone());
             }
         }
-        if flushed.is_ok()
-            && let Err(error) = delete_garbage(kv, &garbage)
-        {
+        let deleted = flushed.and_then(|()| delete_garbage(kv, &garbage));
+        if let Err(error) = deleted {
             fault.set(&error.to_string());
         }
     }

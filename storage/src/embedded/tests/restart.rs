@@ -1,0 +1,140 @@
+//! What a restart keeps, what it ends, and what stops a store.
+
+use std::sync::Arc;
+
+use outpost_model::job::backoff_ms;
+use outpost_model::{JobState, limits};
+
+use super::super::EmbeddedStore;
+use super::super::load::load;
+use crate::authority::Authority;
+use crate::contract::{Calls, T0, dataset, usual_result};
+use crate::error::StorageError;
+use crate::mirror::Mirror;
+
+fn authority(store: &EmbeddedStore) -> Arc<dyn Authority> {
+    Arc::new(store.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_not_the_jobs_fault_until_it_happens_too_often() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = EmbeddedStore::open(directory.path()).unwrap();
+    authority(&store).publish("u/d", "r1").await;
+    for _ in 0..limits::JOB_INTERRUPTIONS_MAX {
+        assert_eq!(authority(&store).claim_now().await.job.attempts, 0);
+        drop(store);
+        store = EmbeddedStore::open(directory.path()).unwrap();
+        assert_eq!(store.open_report().jobs_interrupted, 1);
+        assert!(!authority(&store).state_of("u/d").await.jobs[0].is_started());
+    }
+    authority(&store).claim_now().await;
+    drop(store);
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    assert_eq!(authority(&store).claim_at(T0).await, None);
+    assert!(store.expire_leases(T0).await.unwrap().is_empty());
+    let job = authority(&store).state_of("u/d").await.jobs.remove(0);
+    assert_eq!(job.attempts, 1);
+    assert_eq!(job.state, JobState::Waiting { not_before: T0.plus_ms(backoff_ms(1)) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn superseded_chunks_are_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    let authority = authority(&store);
+    for name in ["r1", "r2", "r3"] {
+        authority.publish("u/d", name).await;
+        let claim = authority.claim_now().await;
+        let mut entry = usual_result(&claim);
+        let mut random = fastrand::Rng::with_seed(1);
+        entry.body = (0..100_000).map(|_| random.u8(..)).collect();
+        authority.store(&claim, entry).await;
+    }
+    drop(authority);
+    drop(store);
+    // Closing waits for the deletions that follow the last flush.
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    let chunks = 100_000usize.div_ceil(limits::STORE_CHUNK_BYTES);
+    assert_eq!(store.inner.kv.chunks.from(&[]).count(), chunks);
+    assert_eq!(store.inner.kv.state.prefix(&[super::super::keys::GARBAGE]).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_change_log_is_trimmed_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut core, witness, report) = load(directory.path(), 1_000).unwrap();
+    core.log_records_max = 10;
+    let store = EmbeddedStore::start(core, witness, report).unwrap();
+    for number in 0..25 {
+        authority(&store).publish(&format!("u/d{number}"), "r1").await;
+    }
+    assert_eq!(Mirror::position(&store).seq, 25);
+    assert_eq!(store.changes_after(14, 100), Ok(None));
+    let kept = store.changes_after(15, 100).unwrap().unwrap();
+    assert_eq!(kept.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (16..=25).collect::<Vec<_>>());
+    assert_eq!(store.inner.kv.state.prefix(&[super::super::keys::LOG]).count(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_acknowledged_history_starts_a_new_epoch() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    authority(&store).publish("u/d", "r1").await;
+    let before = Mirror::position(&store);
+    drop(store);
+    std::fs::remove_file(directory.path().join("witness")).unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    assert!(store.open_report().history_lost);
+    let after = Mirror::position(&store);
+    assert_ne!(after.epoch, before.epoch);
+    assert!(Mirror::dataset(&store, &dataset("u/d")).unwrap().is_some());
+    drop(store);
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    assert!(!store.open_report().history_lost);
+    assert_eq!(Mirror::position(&store), after);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fatal_failure_fails_every_later_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    authority(&store).publish("u/d", "r1").await;
+    authority(&store).claim_now().await;
+    let waiting = {
+        let store = store.clone();
+        tokio::spawn(async move { store.wait_for_work(&outpost_model::Queue::ALL).await })
+    };
+    tokio::task::yield_now().await;
+    let failed = store.write::<()>(|_| Err(StorageError::Engine("the disk is on fire".to_owned()))).await;
+    assert!(matches!(failed, Err(StorageError::Engine(_))));
+    waiting.await.unwrap();
+    assert_stopped(&store).await;
+    // A restart on a sound disk goes on.
+    drop(store);
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    assert!(authority(&store).claim_at(T0).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_writer_fails_every_later_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    authority(&store).publish("u/d", "r1").await;
+    let failed = store.write::<()>(|_| panic!("planned by the test")).await;
+    assert!(matches!(failed, Err(StorageError::Engine(_))), "{failed:?}");
+    assert_stopped(&store).await;
+}
+
+async fn assert_stopped(store: &EmbeddedStore) {
+    let engine = |result: Option<StorageError>| assert!(matches!(result, Some(StorageError::Engine(_))));
+    engine(Authority::position(store).await.err());
+    engine(store.claim(&outpost_model::Queue::ALL, T0).await.err());
+    engine(store.state(&dataset("u/d")).await.err());
+    engine(Authority::dataset(store, &dataset("u/d")).await.err());
+    engine(Mirror::dataset(store, &dataset("u/d")).err());
+    engine(store.changes_after(0, 1).err());
+    engine(store.stats().await.err());
+    // Waiting workers are let go, so that they meet the error.
+    store.wait_for_work(&outpost_model::Queue::ALL).await;
+}
