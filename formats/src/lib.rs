@@ -8,6 +8,8 @@ pub mod arrow_values;
 mod batch_rows;
 pub mod cast;
 pub mod compression;
+pub mod csv;
+mod encoding;
 pub mod error;
 pub mod features;
 #[cfg(test)]
@@ -17,6 +19,8 @@ pub mod module;
 #[cfg(test)]
 mod parity;
 pub mod parquet;
+#[cfg(test)]
+mod simple_cases;
 pub mod source;
 pub mod table;
 pub mod value;
