@@ -5,6 +5,7 @@
 //! [`outpost_model::limits::NESTING_DEPTH_MAX`]. Failures are [`LoadError`]s with PyYAML's class names.
 
 mod compose;
+mod continuation;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,10 @@
 
 use std::sync::Arc;
 
+use arrow_schema::FieldRef;
+use outpost_formats::cast::cast_table_to_features;
+use outpost_formats::features::arrow::fields_equal;
+use outpost_formats::features::type_text::schema_text;
 use outpost_formats::{Features, Module, Params, Table, TableReader, Value};
 use outpost_hub::RepoFile;
 
@@ -62,7 +66,7 @@ fn rows_of(tables: &mut Tables, features: Features, limit: usize) -> Result<Spli
         if features.0.is_empty() {
             rows.extend(plain_rows(table));
         } else {
-            cast_rows(table, &features, &mut rows)?;
+            rows.extend(plain_rows(cast_table_to_features(table, &features)?));
         }
     }
     Ok(SplitHead { exhausted: rows.len() < limit, features, rows })
@@ -137,19 +141,23 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// Adds the rows of a table whose columns have the types of the features.
-fn cast_rows(table: Table, features: &Features, rows: &mut Vec<Row>) -> Result<(), LoadError> {
-    let own = Features::from_schema(&table.fields, None)?;
-    if own != *features {
-        let message = "the columns of the file differ from the known features, and casts are not built yet";
-        return Err(LoadError::new("NotImplementedError", message));
+/// The features of the chunks that hold the first rows; their schemas must agree, as they are put together.
+fn infer_features(head: &[Table]) -> Result<Features, LoadError> {
+    let (first, others) = head.split_first().ok_or_else(|| LoadError::new("StopIteration", ""))?;
+    for (index, other) in others.iter().enumerate() {
+        if !schemas_equal(&first.fields, &other.fields) {
+            let message = format!(
+                "Schema at index {} was different: \n{}\nvs\n{}",
+                index + 1,
+                schema_text(&first.fields),
+                schema_text(&other.fields)
+            );
+            return Err(LoadError::new("ArrowInvalid", message));
+        }
     }
-    rows.extend(plain_rows(table));
-    Ok(())
+    Ok(Features::from_schema(&first.fields, None)?)
 }
 
-/// The features of the chunks that hold the first rows.
-fn infer_features(head: &[Table]) -> Result<Features, LoadError> {
-    let first = head.first().ok_or_else(|| LoadError::new("StopIteration", ""))?;
-    Ok(Features::from_schema(&first.fields, None)?)
+fn schemas_equal(left: &[FieldRef], right: &[FieldRef]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| fields_equal(left, right))
 }

@@ -3,13 +3,14 @@
 //! Owns anchors, aliases, merge keys, tags and the bounds on size and depth. A value that is used through an alias
 //! counts again each time; text is shared, so a small document cannot become a large one in memory.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use outpost_model::limits;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
-use super::Yaml;
 use super::scalar::{self, Kind};
+use super::{Yaml, continuation};
 use crate::error::LoadError;
 
 /// A value with what it counts towards the bounds.
@@ -27,17 +28,59 @@ struct Composer<'input> {
     nodes: usize,
 }
 
+/// Documents up to this size are repaired and read again.
+const REPAIRED_BYTES_MAX: usize = 1024 * 1024;
+/// Repairs of one document.
+const REPAIRS_MAX: usize = 32;
+
 pub(super) fn load(text: &str) -> Result<Yaml, LoadError> {
+    check_characters(text)?;
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..REPAIRS_MAX {
+        let repaired = match compose(&text) {
+            Ok(value) => return Ok(value),
+            Err(Failure::Syntax(error)) if text.len() <= REPAIRED_BYTES_MAX => {
+                continuation::indented(&text, &error).ok_or_else(|| syntax_error(&error))?
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        text = Cow::Owned(repaired);
+    }
+    Ok(compose(&text)?)
+}
+
+/// Why a document was not read.
+enum Failure {
+    /// The event parser refused its text.
+    Syntax(ScanError),
+    /// The events do not make a value.
+    Meaning(LoadError),
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::Meaning(error)
+    }
+}
+
+impl From<Failure> for LoadError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Syntax(error) => syntax_error(&error),
+            Failure::Meaning(error) => error,
+        }
+    }
+}
+
+fn compose(text: &str) -> Result<Yaml, Failure> {
     let mut composer = Composer { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
     let mut document = None;
     loop {
         match composer.next()? {
             Event::StreamEnd => return Ok(document.unwrap_or(Yaml::Null)),
             Event::DocumentStart(_) if document.is_some() => {
-                return Err(LoadError::new(
-                    "ComposerError",
-                    "expected a single document in the stream\nbut found another document",
-                ));
+                let message = "expected a single document in the stream\nbut found another document";
+                return Err(LoadError::new("ComposerError", message).into());
             }
             Event::DocumentStart(_) => {
                 let first = composer.next()?;
@@ -48,18 +91,34 @@ pub(super) fn load(text: &str) -> Result<Yaml, LoadError> {
     }
 }
 
+/// Refuses control characters, as PyYAML's reader does before anything else.
+fn check_characters(text: &str) -> Result<(), LoadError> {
+    let is_allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
+    match text.chars().enumerate().find(|(_, c)| !is_allowed(*c)) {
+        None => Ok(()),
+        Some((position, c)) => {
+            let message = format!(
+                "unacceptable character #x{:04x}: special characters are not allowed\n  in \"<unicode string>\", \
+                 position {position}",
+                u32::from(c)
+            );
+            Err(LoadError::new("ReaderError", message))
+        }
+    }
+}
+
 impl<'input> Composer<'input> {
-    fn next(&mut self) -> Result<Event<'input>, LoadError> {
+    fn next(&mut self) -> Result<Event<'input>, Failure> {
         match self.parser.next_event() {
             Some(Ok((event, _))) => Ok(event),
-            Some(Err(error)) => Err(syntax_error(&error)),
+            Some(Err(error)) => Err(Failure::Syntax(error)),
             None => Ok(Event::StreamEnd),
         }
     }
 
-    fn node(&mut self, event: Event<'input>, depth: usize) -> Result<Built, LoadError> {
+    fn node(&mut self, event: Event<'input>, depth: usize) -> Result<Built, Failure> {
         if depth > limits::NESTING_DEPTH_MAX {
-            return Err(too_deep());
+            return Err(too_deep().into());
         }
         let (anchor, built) = match event {
             Event::Alias(anchor) => return self.alias(anchor, depth),
@@ -78,7 +137,7 @@ impl<'input> Composer<'input> {
                 check_collection_tag(tag.as_deref(), &["map", "set"])?;
                 (anchor, self.mapping(depth)?)
             }
-            _ => return Err(LoadError::new("ParserError", "expected a node")),
+            _ => return Err(LoadError::new("ParserError", "expected a node").into()),
         };
         self.count(1)?;
         if anchor != 0 {
@@ -88,13 +147,13 @@ impl<'input> Composer<'input> {
         Ok(built)
     }
 
-    fn alias(&mut self, anchor: usize, depth: usize) -> Result<Built, LoadError> {
+    fn alias(&mut self, anchor: usize, depth: usize) -> Result<Built, Failure> {
         let Some(built) = self.anchors.get(&anchor) else {
             let message = "found an alias inside the value that it stands for";
-            return Err(LoadError::new("ComposerError", message));
+            return Err(LoadError::new("ComposerError", message).into());
         };
         if depth + built.height > limits::NESTING_DEPTH_MAX {
-            return Err(too_deep());
+            return Err(too_deep().into());
         }
         let built = built.clone();
         self.count(built.nodes)?;
@@ -111,7 +170,7 @@ impl<'input> Composer<'input> {
         Ok(())
     }
 
-    fn sequence(&mut self, depth: usize) -> Result<Built, LoadError> {
+    fn sequence(&mut self, depth: usize) -> Result<Built, Failure> {
         let mut built = Built { value: Yaml::Null, nodes: 1, height: 0, merges: false };
         let mut items = Vec::new();
         loop {
@@ -127,7 +186,7 @@ impl<'input> Composer<'input> {
         }
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<Built, LoadError> {
+    fn mapping(&mut self, depth: usize) -> Result<Built, Failure> {
         let mut built = Built { value: Yaml::Null, nodes: 1, height: 0, merges: false };
         let (mut merged, mut own) = (Vec::new(), Vec::new());
         loop {
@@ -221,7 +280,10 @@ fn check_collection_tag(tag: Option<&Tag>, allowed: &[&str]) -> Result<(), LoadE
 }
 
 fn core_suffix(tag: &Tag) -> Option<&str> {
-    tag.is_yaml_core_schema().then_some(tag.suffix.as_str())
+    match tag.handle.as_str() {
+        "" => tag.suffix.strip_prefix("tag:yaml.org,2002:"),
+        _ => tag.is_yaml_core_schema().then_some(tag.suffix.as_str()),
+    }
 }
 
 fn unknown_tag(tag: &Tag) -> LoadError {
@@ -234,15 +296,24 @@ fn too_deep() -> LoadError {
     LoadError::new("LimitExceeded", message)
 }
 
+/// What messages of the event parser say where PyYAML's parser, not its scanner, refuses.
+const PARSER_WORDS: &[&str] = &[
+    "while parsing a block",
+    "while parsing a flow",
+    "while parsing a node",
+    "<document",
+    "handle",
+    "trailing content",
+    "misplaced bracket",
+    "comment intercepting",
+];
+
 /// PyYAML tells scanner, parser and composer apart; the event parser does by the words of its messages.
 fn syntax_error(error: &ScanError) -> LoadError {
     let info = error.info();
     let class = if info.contains("unknown anchor") {
         "ComposerError"
-    } else if ["while parsing a block", "while parsing a flow", "while parsing a node", "<document", "handle"]
-        .iter()
-        .any(|words| info.contains(words))
-    {
+    } else if PARSER_WORDS.iter().any(|words| info.contains(words)) {
         "ParserError"
     } else {
         "ScannerError"

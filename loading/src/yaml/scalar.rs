@@ -153,7 +153,7 @@ fn float_value(text: &str) -> Result<f64, LoadError> {
 
 fn timestamp_value(text: &str) -> Result<Yaml, LoadError> {
     let Some(parts) = RESOLVERS.timestamp.captures(text) else {
-        return Err(LoadError::new("ConstructorError", format!("{text} is not a timestamp")));
+        return Err(LoadError::new("AttributeError", format!("{text} is not a timestamp")));
     };
     let number =
         |group: usize| parts.get(group).and_then(|part| part.as_str().parse::<u32>().ok()).unwrap_or(0);

@@ -86,6 +86,9 @@ fn errors_have_the_classes_of_pyyaml() {
         ("a: {b", "ParserError"),
         ("- a\nb: c", "ParserError"),
         ("a:\n  - b\n c", "ParserError"),
+        ("a: ]", "ParserError"),
+        ("a: 'b'c", "ParserError"),
+        ("a: \u{7}", "ReaderError"),
         ("a: *x", "ComposerError"),
         ("a: b\n---\nc: d", "ComposerError"),
         ("a: &x\n  b: *x", "ComposerError"),
@@ -130,4 +133,15 @@ fn nesting_has_a_bound() {
 fn values_print_as_in_python() {
     let value = load("{a: [1, 2.0, 'it''s'], b: null, c: yes}").unwrap();
     assert_eq!(value.repr(), r#"{'a': [1, 2.0, "it's"], 'b': None, 'c': True}"#);
+}
+
+#[test]
+fn indentation_means_nothing_inside_brackets_and_quotes() {
+    assert_eq!(
+        json("a: [b,\nc\n]\nd: {e: f,\ng: h}\n").to_string(),
+        r#"{"a":["b","c"],"d":{"e":"f","g":"h"}}"#
+    );
+    assert_eq!(json("a: 'x\n\ny''s'\nb: \"p\n\\\"q\\\nr\"\n").to_string(), r#"{"a":"x\ny's","b":"p \"qr"}"#);
+    assert_eq!(class("a: 'x\ny"), "ScannerError");
+    assert_eq!(class(&format!("a: [{}]", "b,\n".repeat(100))), "ScannerError");
 }
