@@ -1,1 +1,6 @@
-//! e2e suite.
+//! The real program on a small folder: started, killed, restarted, stopped, and refused.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod options;
+mod primary;

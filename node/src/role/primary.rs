@@ -51,6 +51,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     let address = listener.local_addr().context("failed to read the listening address")?;
     let public_url =
         config.public_url.clone().unwrap_or_else(|| format!("http://localhost:{}", address.port()));
+    tracing::info!("3/7 the API will be at {address}");
 
     // 4. The workers.
     let metrics = Metrics::new(&router::PATHS);

@@ -2,9 +2,11 @@
 //!
 //! Owns no assertion about the product; suites do that. Waiting is always for a condition with a bound, never a sleep.
 
+pub mod client;
 pub mod hub_stub;
 pub mod node_process;
 pub mod wait;
 
+pub use client::client;
 pub use node_process::NodeProcess;
 pub use wait::wait_until;

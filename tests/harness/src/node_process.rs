@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::client::client;
 use crate::wait::wait_until;
 
 const START_BOUND: Duration = Duration::from_secs(60);
@@ -84,7 +85,7 @@ impl NodeProcess {
         node.base_url = format!("http://{}", node.wait_for_address().await?);
         let ready = format!("{}/ready", node.base_url);
         wait_until("the node to be ready", START_BOUND, || async {
-            reqwest::get(&ready).await.ok().filter(|response| response.status().is_success())
+            client().get(&ready).send().await.ok().filter(|response| response.status().is_success())
         })
         .await;
         Ok(node)
