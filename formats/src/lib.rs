@@ -23,6 +23,7 @@ pub mod parquet;
 mod simple_cases;
 pub mod source;
 pub mod table;
+pub mod text;
 pub mod value;
 
 pub use arrow_values::array_value;

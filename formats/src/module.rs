@@ -63,6 +63,7 @@ pub static MODULES: &[&dyn Module] = &[
     // One row per format, sorted by name.
     &crate::csv::Csv,
     &crate::parquet::Parquet,
+    &crate::text::Text,
 ];
 
 /// The module with this name.
