@@ -14,6 +14,7 @@ pub mod error;
 pub mod features;
 #[cfg(test)]
 mod golden;
+pub mod infer;
 pub mod json_text;
 pub mod module;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use arrow_values::array_value;
 pub use cast::{cast_column, cast_table_to_features, cast_table_to_schema};
 pub use error::{ErrorClass, FormatError};
 pub use features::{Feature, Features, Media, MediaKind};
+pub use infer::{INFERENCE_ROWS, infer_features};
 pub use json_text::{DatetimeForm, write_json, write_json_string};
 pub use module::{DataFile, Module, Params};
 pub use source::ByteSource;

@@ -1,5 +1,7 @@
 //! The tables about features.
 
+use std::sync::Arc;
+
 use arrow_schema::DataType;
 use serde_json::{Value as Json, json};
 
@@ -8,6 +10,7 @@ use crate::features::dtype::string_to_arrow;
 use crate::features::naming::camelcase_to_snakecase;
 use crate::features::type_text::arrow_type_text;
 use crate::features::{Feature, Features};
+use crate::infer::infer_features;
 
 fn check_features(row: &Json, features: &Features) -> Result<(), String> {
     check_equal("features", &features.to_json(), &row["features"])?;
@@ -63,4 +66,16 @@ fn type_names_become_snake_case() {
     for (name, snake) in names.as_object().unwrap() {
         assert_eq!(camelcase_to_snakecase(name), *snake);
     }
+}
+
+#[test]
+fn first_rows_give_the_features_and_errors_of_the_original() {
+    check_rows(&table("first_rows_inference"), &[], |row| {
+        let values = row["values"].as_array().unwrap();
+        let rows: Vec<_> =
+            values.iter().map(|value| vec![(Arc::from("col"), super::values::untyped(value))]).collect();
+        check_outcome(row, infer_features(&rows), |features| {
+            check_equal("feature", &features.to_json()["col"], &row["feature"])
+        })
+    });
 }
