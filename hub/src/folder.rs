@@ -375,3 +375,29 @@ impl Hub for FolderHub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file may change unseen right after it was read; what was read then is looked at again.
+    #[test]
+    fn an_unsettled_revision_is_checked_before_it_is_served() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("u/d")).unwrap();
+        let hub = FolderHub::open(FolderHubOptions::new(root.path())).unwrap();
+        let dataset = DatasetName::new("u/d").unwrap();
+        let unseen = Revision::new("unseen").unwrap();
+        for (is_settled, is_served) in [(true, true), (false, false)] {
+            let dir = root.path().canonicalize().unwrap().join("u/d");
+            let mut snapshot =
+                Snapshot::take(&dir, &mut KnownFiles::new(), &hub.folder.warnings).unwrap().snapshot;
+            snapshot.revision = unseen.clone();
+            snapshot.is_settled = is_settled;
+            let state = Arc::new(Dataset::default());
+            *lock(&state.current) = Some(Arc::new(snapshot));
+            lock(&hub.folder.datasets).insert(dataset.clone(), state);
+            assert_eq!(hub.folder.at(&dataset, &unseen).is_ok(), is_served);
+        }
+    }
+}

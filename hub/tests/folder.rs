@@ -202,6 +202,25 @@ mod revisions {
         }
     }
 
+    /// File systems count time in ticks: of two writes within one, neither size nor times tell.
+    #[tokio::test]
+    async fn quick_rewrites_of_the_same_size_are_told_apart() {
+        let root = Root::new();
+        let hub = hub(root.path());
+        let mut of_content = std::collections::HashMap::new();
+        for round in 0..100 {
+            let content = if round % 2 == 0 { "even" } else { "odd!" };
+            root.write("u/d/a", content);
+            let revision = head(&hub, "u/d").await;
+            assert_eq!(of_content.entry(content).or_insert_with(|| revision.clone()), &revision, "{round}");
+            root.write("u/d/a", "else");
+            let read = hub.read_file(&dataset("u/d"), &revision, "a", 10).await;
+            assert_eq!(read, Err(HubError::RevisionNotFound(revision.to_string())), "{round}");
+        }
+        assert_eq!(of_content.len(), 2);
+        assert_ne!(of_content["even"], of_content["odd!"]);
+    }
+
     #[tokio::test]
     async fn main_stands_for_the_current_content() {
         let root = Root::new();

@@ -204,3 +204,43 @@ fn add_path(hasher: &mut Hasher, path: &str) {
     hasher.update(&(path.len() as u64).to_le_bytes());
     hasher.update(path.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_of_files_changed_a_moment_ago_are_not_relied_on() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("a"), "x").unwrap();
+        let take =
+            || Snapshot::take(root.path(), &mut KnownFiles::new(), &Warnings::default()).unwrap().snapshot;
+        let fresh = take();
+        assert!(!fresh.is_settled && fresh.known().next().is_none());
+        let settled = std::iter::repeat_with(take).find(|snapshot| snapshot.is_settled).unwrap();
+        assert_eq!(settled.revision, fresh.revision);
+        assert_eq!(settled.known().count(), 1);
+    }
+
+    #[test]
+    fn known_hashes_are_used_for_untouched_files_only() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("a"), "x").unwrap();
+        let found = scan::files(root.path(), &Warnings::default()).unwrap();
+        let known = |identity| {
+            let known = Known { identity, content: blake3::hash(b"known") };
+            let mut known = KnownFiles::from([("a".to_owned(), known)]);
+            Snapshot::take(root.path(), &mut known, &Warnings::default()).unwrap()
+        };
+        let untouched = found[0].identity;
+        assert!(!known(untouched).has_read);
+        for touched in [
+            Identity { size: 2, ..untouched },
+            Identity { modified_ns: 1, ..untouched },
+            Identity { changed_ns: 1, ..untouched },
+            Identity { inode: 1, ..untouched },
+        ] {
+            assert!(known(touched).has_read, "{touched:?}");
+        }
+    }
+}
