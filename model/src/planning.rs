@@ -4,6 +4,8 @@
 //! when its parent changes is marked to run once more, and a new revision ends the jobs of the old one. An authority
 //! applies all tasks of a plan in one atomic write.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::artifact::{ArtifactKey, Level};
 use crate::entry::Visibility;
 use crate::error_code::ErrorCode;
@@ -137,8 +139,11 @@ fn plan_children(state: &DatasetState, key: &ArtifactKey, priority: Priority) ->
     let Some(revision) = &state.revision else { return Vec::new() };
     let mut tasks = delete_unlisted(state, key);
     for child in key.kind().children() {
+        let live: HashMap<&ArtifactKey, &Job> =
+            state.jobs.iter().filter(|job| job.key.kind() == child).map(|job| (&job.key, job)).collect();
         for target in targets(state, child, key) {
-            tasks.extend(ensure_job(state, target, revision, priority));
+            let job = live.get(&target).copied();
+            tasks.extend(ensure_job(job, target, revision, priority));
         }
     }
     tasks
@@ -148,20 +153,52 @@ fn plan_children(state: &DatasetState, key: &ArtifactKey, priority: Priority) ->
 /// job of one of its parents.
 fn plan_backfill(dataset: &DatasetName, state: &DatasetState, retry_errors: bool) -> Vec<Task> {
     let Some(revision) = &state.revision else { return Vec::new() };
-    let mut coming: Vec<ArtifactKey> = state.jobs.iter().map(|job| job.key.clone()).collect();
+    let entries: HashMap<&ArtifactKey, &EntrySummary> =
+        state.entries.iter().map(|entry| (&entry.key, entry)).collect();
+    let mut coming = Coming::default();
+    state.jobs.iter().for_each(|job| coming.add(&job.key));
     let mut tasks = Vec::new();
     for spec in STEPS {
         for key in all_keys(dataset, state, spec.kind) {
-            if coming.contains(&key) || has_coming_parent(&coming, &key) {
+            if coming.contains(&key) || coming.has_parent_of(&key) {
                 continue;
             }
-            if needs_job(state, &key, revision, retry_errors) {
-                coming.push(key.clone());
+            if needs_job(entries.get(&key).copied(), &key, revision, retry_errors) {
+                coming.add(&key);
                 tasks.push(Task::CreateJob(new_job(key, revision, Priority::Low)));
             }
         }
     }
     tasks
+}
+
+/// The artifacts that a job will compute, each also under the config and the dataset that it belongs to.
+#[derive(Default)]
+struct Coming(HashSet<(StepKind, Option<ConfigName>, Option<SplitName>)>);
+
+impl Coming {
+    fn add(&mut self, key: &ArtifactKey) {
+        let (kind, config, split) = (key.kind(), key.config().cloned(), key.split().cloned());
+        self.0.insert((kind, None, None));
+        self.0.insert((kind, config.clone(), None));
+        self.0.insert((kind, config, split));
+    }
+
+    fn contains(&self, key: &ArtifactKey) -> bool {
+        self.0.contains(&(key.kind(), key.config().cloned(), key.split().cloned()))
+    }
+
+    /// Whether a parent of `key` about the same config and split, as far as both have them, is coming.
+    fn has_parent_of(&self, key: &ArtifactKey) -> bool {
+        key.kind().spec().parents.iter().any(|parent| {
+            let (config, split) = match parent.level() {
+                Level::Dataset => (None, None),
+                Level::Config => (key.config(), None),
+                Level::Split => (key.config(), key.split()),
+            };
+            self.0.contains(&(*parent, config.cloned(), split.cloned()))
+        })
+    }
 }
 
 fn clear(state: &DatasetState) -> impl Iterator<Item = Task> {
@@ -195,7 +232,8 @@ fn delete_unlisted(state: &DatasetState, key: &ArtifactKey) -> Vec<Task> {
     else {
         return Vec::new();
     };
-    let listed = |name: &str| listing.names.iter().any(|listed| listed == name);
+    let names: HashSet<&str> = listing.names.iter().map(String::as_str).collect();
+    let listed = |name: &str| names.contains(name);
     let is_orphan = |other: &ArtifactKey| match key.kind() {
         StepKind::DatasetConfigNames => other.config().is_some_and(|config| !listed(config.as_str())),
         StepKind::ConfigSplitNames => {
@@ -234,63 +272,55 @@ fn keys_of(
         ArtifactKey::new(kind, dataset.clone(), config.cloned(), split)
             .expect("names are taken by the step's level")
     };
-    match kind.level() {
-        Level::Dataset => vec![key(None, None)],
-        Level::Config => configs.iter().map(|config| key(Some(config), None)).collect(),
-        Level::Split => configs
-            .iter()
-            .flat_map(|config| {
-                let splits = match only_split {
-                    Some(split) => vec![split.clone()],
-                    None => split_names(state, config),
-                };
-                splits.into_iter().map(move |split| key(Some(config), Some(split)))
-            })
-            .collect(),
+    match (kind.level(), only_split) {
+        (Level::Dataset, _) => vec![key(None, None)],
+        (Level::Config, _) => configs.iter().map(|config| key(Some(config), None)).collect(),
+        (Level::Split, Some(split)) => {
+            configs.iter().map(|config| key(Some(config), Some(split.clone()))).collect()
+        }
+        (Level::Split, None) => {
+            let listings = split_listings(state);
+            let of_config = |config| names_in(listings.get(config).copied(), SplitName::new);
+            let of_split = |config| of_config(config).into_iter().map(move |split| (config, split));
+            configs.iter().flat_map(of_split).map(|(config, split)| key(Some(config), Some(split))).collect()
+        }
     }
 }
 
 fn config_names(state: &DatasetState) -> Vec<ConfigName> {
     let listing = state.entries.iter().find(|entry| entry.key.kind() == StepKind::DatasetConfigNames);
-    let names = listing.map_or(&[][..], |entry| &entry.names);
-    names.iter().filter_map(|name| ConfigName::new(name).ok()).collect()
+    names_in(listing, ConfigName::new)
 }
 
-fn split_names(state: &DatasetState, config: &ConfigName) -> Vec<SplitName> {
-    let is_listing =
-        |key: &ArtifactKey| key.kind() == StepKind::ConfigSplitNames && key.config() == Some(config);
-    let listing = state.entries.iter().find(|entry| is_listing(&entry.key));
+/// The entries that list the splits of each config.
+fn split_listings(state: &DatasetState) -> HashMap<&ConfigName, &EntrySummary> {
+    let listings = state.entries.iter().filter(|entry| entry.key.kind() == StepKind::ConfigSplitNames);
+    listings.filter_map(|entry| Some((entry.key.config()?, entry))).collect()
+}
+
+/// The names of a listing, each once; those that break the rules of names are skipped.
+fn names_in<N, E>(listing: Option<&EntrySummary>, check: impl Fn(&str) -> Result<N, E>) -> Vec<N> {
     let names = listing.map_or(&[][..], |entry| &entry.names);
-    names.iter().filter_map(|name| SplitName::new(name).ok()).collect()
+    let mut seen = HashSet::new();
+    names.iter().filter(|name| seen.insert(name.as_str())).filter_map(|name| check(name).ok()).collect()
 }
 
 /// One live job per key: a waiting one serves, a running one is told to run again, otherwise one is created.
-fn ensure_job(
-    state: &DatasetState,
-    key: ArtifactKey,
-    revision: &Revision,
-    priority: Priority,
-) -> Option<Task> {
-    match state.jobs.iter().find(|job| job.key == key) {
+fn ensure_job(live: Option<&Job>, key: ArtifactKey, revision: &Revision, priority: Priority) -> Option<Task> {
+    match live {
         Some(job) if job.is_started() => Some(Task::Rerun(job.id)),
         Some(_) => None,
         None => Some(Task::CreateJob(new_job(key, revision, priority))),
     }
 }
 
-fn has_coming_parent(coming: &[ArtifactKey], key: &ArtifactKey) -> bool {
-    let parents = key.kind().spec().parents;
-    let related = |other: &ArtifactKey| {
-        let config_agrees =
-            other.config().is_none() || key.config().is_none() || other.config() == key.config();
-        let split_agrees = other.split().is_none() || key.split().is_none() || other.split() == key.split();
-        config_agrees && split_agrees
-    };
-    coming.iter().any(|other| parents.contains(&other.kind()) && related(other))
-}
-
-fn needs_job(state: &DatasetState, key: &ArtifactKey, revision: &Revision, retry_errors: bool) -> bool {
-    let Some(entry) = state.entries.iter().find(|entry| entry.key == *key) else { return true };
+fn needs_job(
+    entry: Option<&EntrySummary>,
+    key: &ArtifactKey,
+    revision: &Revision,
+    retry_errors: bool,
+) -> bool {
+    let Some(entry) = entry else { return true };
     let retryable = entry.error_code.is_some_and(|code| entry.failed_runs < code.max_failed_runs());
     (retry_errors && retryable)
         || entry.job_runner_version < key.kind().spec().version
