@@ -14,11 +14,12 @@ pub(super) fn compute(step: &StepContext<'_>) -> Result<StepResult, Failure> {
     let (config, split) = (step.config()?.as_str(), step.split()?.as_str());
     let first_rows_limits = &step.limits.first_rows;
     let repository = step.repository().map_err(|error| load_errors::info(&error))?;
-    let known = repository.known_features(config).map_err(|error| load_errors::info(&error))?;
-    if let Some(features) = known {
+    // A failure to know them is told by reading the rows, under the code of its phase.
+    if let Ok(Some(features)) = repository.known_features(config) {
         first_rows::check_columns(&features, first_rows_limits).map_err(refused)?;
     }
-    let head = repository.first_rows(config, split, limits::ROWS_PER_PAGE_MAX);
+    // One row more than is shown tells whether the split ends there.
+    let head = repository.first_rows(config, split, limits::ROWS_PER_PAGE_MAX + 1);
     let head = head.map_err(|error| load_errors::first_rows(&error))?;
     let address = SplitAddress { dataset: step.job.key.dataset().as_str(), config, split };
     let body = first_rows::assemble(address, &head, first_rows_limits).map_err(refused)?;
