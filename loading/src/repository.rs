@@ -6,6 +6,8 @@ mod config;
 mod hub_errors;
 mod open;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ use arrow_schema::FieldRef;
 use outpost_formats::cast::cast_table_to_features;
 use outpost_formats::features::arrow::fields_equal;
 use outpost_formats::features::type_text::schema_text;
+use outpost_formats::infer::{INFERENCE_ROWS, infer_features};
 use outpost_formats::{Features, Module, Params, Table, TableReader, Value};
 use outpost_hub::RepoFile;
 
@@ -15,9 +16,6 @@ use super::config::Config;
 use super::{RepositoryFiles, RowsError, SplitHead, splits_not_found};
 use crate::error::LoadError;
 use crate::python::repr_list;
-
-/// Rows that features are inferred from.
-const INFERENCE_ROWS: usize = 5;
 
 type Row = Vec<(Arc<str>, Value)>;
 
@@ -82,8 +80,10 @@ fn inferred(mut tables: Tables, limit: usize) -> Result<SplitHead, RowsError> {
         count += table.rows.len();
         head.push(table);
     }
-    let features = infer_features(&head).map_err(RowsError::Features)?;
+    check_schemas(&head).map_err(RowsError::Features)?;
     let mut rows: Vec<Row> = head.into_iter().flat_map(plain_rows).collect();
+    let features = infer_features(&rows[..rows.len().min(INFERENCE_ROWS)])
+        .map_err(|error| RowsError::Features(error.into()))?;
     while rows.len() < limit {
         let Some(table) = tables.next(limit - rows.len()).map_err(RowsError::Rows)? else { break };
         rows.extend(plain_rows(table));
@@ -141,9 +141,9 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// The features of the chunks that hold the first rows; their schemas must agree, as they are put together.
-fn infer_features(head: &[Table]) -> Result<Features, LoadError> {
-    let (first, others) = head.split_first().ok_or_else(|| LoadError::new("StopIteration", ""))?;
+/// Fails when the chunks that hold the first rows cannot be put together, as their schemas differ.
+fn check_schemas(head: &[Table]) -> Result<(), LoadError> {
+    let Some((first, others)) = head.split_first() else { return Ok(()) };
     for (index, other) in others.iter().enumerate() {
         if !schemas_equal(&first.fields, &other.fields) {
             let message = format!(
@@ -155,7 +155,7 @@ fn infer_features(head: &[Table]) -> Result<Features, LoadError> {
             return Err(LoadError::new("ArrowInvalid", message));
         }
     }
-    Ok(Features::from_schema(&first.fields, None)?)
+    Ok(())
 }
 
 fn schemas_equal(left: &[FieldRef], right: &[FieldRef]) -> bool {
