@@ -19,7 +19,8 @@ pub const COLUMN_NAME_CHARS_MAX: usize = 500;
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 1_048_576;
 /// Query string of a request.
 pub const QUERY_BYTES_MAX: usize = 8_192;
-/// Requests answered at the same time by one node; more wait in the accept queue.
+/// Connections of one node, and requests answered at the same time: more connections wait in the accept queue, more
+/// requests over HTTP/2 are told to come back.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 4_096;
 /// Line and headers of a request together.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 131_072;
@@ -56,6 +57,12 @@ pub const HUB_LOOKUP_WAIT_MS: u64 = 5_000;
 pub const REFUSALS_MAX: usize = 10_000;
 /// How long such a refusal is remembered.
 pub const REFUSAL_AGE_MS_MAX: u64 = 10_000;
+/// How long readers of the same missing artifact are told the same without another look at the dataset's state.
+pub const VERDICT_AGE_MS_MAX: u64 = 500;
+/// Looks at a dataset's state on behalf of readers at the same time.
+pub const STATE_READS_IN_FLIGHT_MAX: usize = 4;
+/// Failed Hub lookups after which maintenance gives up the current walk.
+pub const MAINTENANCE_FAILURES_MAX: usize = 16;
 /// How often maintenance walks the datasets for old visibilities.
 pub const MAINTENANCE_PERIOD_MS: u64 = 600_000;
 /// Datasets that maintenance reads at a time.

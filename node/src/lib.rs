@@ -11,6 +11,7 @@ pub mod intake;
 pub mod logging;
 pub mod metrics;
 pub mod misses;
+pub mod recent;
 pub mod role;
 pub mod shutdown;
 pub mod support;

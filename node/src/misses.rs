@@ -1,23 +1,25 @@
 //! Cache misses at a primary: http-api.md section 2.
 //!
-//! Owns what keeps readers from driving the node against the Hub: one lookup per dataset at a time, few at once, a
-//! bounded number of waiters, and a short bounded memory of refusals. A reader that waits too long is told so while
-//! the lookup goes on.
+//! Owns what keeps readers from driving the node against the Hub or against its own store: one lookup per dataset at a
+//! time, few at once, a bounded number of waiters, and short bounded memories of refusals and verdicts. A reader that
+//! waits too long is told so while the lookup goes on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use outpost_hub::HubError;
-use outpost_model::{DatasetName, ErrorCode, Position, StepKind, limits};
+use outpost_model::{DatasetName, ErrorCode, Position, Revision, StepKind, limits};
+use outpost_storage::StorageError;
 use tokio::sync::Semaphore;
 
 use crate::http::error::{ApiError, Caller};
 use crate::http::read::Misses;
 use crate::intake::{Cause, Intake, IntakeError, Outcome};
+use crate::recent::Recent;
 
 /// What a lookup found, for everyone who waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,41 +53,42 @@ impl Answer {
 
 type Flight = Shared<BoxFuture<'static, Answer>>;
 
-#[derive(Default)]
 struct Lookups {
     flights: HashMap<DatasetName, Flight>,
-    refusals: HashMap<DatasetName, (Answer, Instant)>,
-    /// Refused datasets, oldest first.
-    refused: VecDeque<DatasetName>,
+    refusals: Recent<DatasetName, Answer>,
 }
 
 impl Lookups {
-    fn refusal(&self, dataset: &DatasetName) -> Option<Answer> {
-        let (answer, since) = self.refusals.get(dataset)?;
-        (since.elapsed() < Duration::from_millis(limits::REFUSAL_AGE_MS_MAX)).then_some(*answer)
-    }
-
     fn land(&mut self, dataset: &DatasetName, answer: Answer) {
         self.flights.remove(dataset);
-        if !answer.is_refusal() {
-            return;
-        }
-        if self.refusals.insert(dataset.clone(), (answer, Instant::now())).is_none() {
-            self.refused.push_back(dataset.clone());
-        }
-        if self.refused.len() > limits::REFUSALS_MAX
-            && let Some(oldest) = self.refused.pop_front()
-        {
-            self.refusals.remove(&oldest);
+        if answer.is_refusal() {
+            self.refusals.remember(dataset.clone(), answer);
         }
     }
 }
+
+/// What the state of a dataset says about a missing artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Work that leads to it is queued.
+    Coming,
+    /// The dataset has been computed and this is no part of it.
+    Absent,
+    /// Nothing is known.
+    Unknown,
+}
+
+/// Verdicts of a moment ago, each with the revision that it was found at.
+type Verdicts = Recent<(DatasetName, StepKind), (Verdict, Option<Revision>)>;
 
 /// Misses answered from the authority and the Hub.
 pub struct PrimaryMisses {
     intake: Arc<Intake>,
     lookups: Arc<Mutex<Lookups>>,
     permits: Arc<Semaphore>,
+    verdicts: Mutex<Verdicts>,
+    /// Reading the state of a dataset keeps the store's writer busy: few readers at once may.
+    state_permits: Semaphore,
     wait: Duration,
 }
 
@@ -93,8 +96,16 @@ impl PrimaryMisses {
     /// Readers wait at most `wait` for the Hub.
     #[must_use]
     pub fn new(intake: Arc<Intake>, wait: Duration) -> Self {
-        let permits = Arc::new(Semaphore::new(limits::HUB_LOOKUPS_IN_FLIGHT_MAX));
-        Self { intake, lookups: Arc::default(), permits, wait }
+        let refusals = Recent::new(Duration::from_millis(limits::REFUSAL_AGE_MS_MAX), limits::REFUSALS_MAX);
+        let verdicts = Recent::new(Duration::from_millis(limits::VERDICT_AGE_MS_MAX), limits::REFUSALS_MAX);
+        Self {
+            intake,
+            lookups: Arc::new(Mutex::new(Lookups { flights: HashMap::new(), refusals })),
+            permits: Arc::new(Semaphore::new(limits::HUB_LOOKUPS_IN_FLIGHT_MAX)),
+            verdicts: Mutex::new(verdicts),
+            state_permits: Semaphore::new(limits::STATE_READS_IN_FLIGHT_MAX),
+            wait,
+        }
     }
 
     async fn look_up(&self, dataset: &DatasetName) -> Answer {
@@ -108,8 +119,8 @@ impl PrimaryMisses {
     /// The lookup under way for the dataset, a new one, or a remembered refusal; `None` when too many wait already.
     fn board(&self, dataset: &DatasetName) -> Option<Result<Flight, Answer>> {
         let mut lookups = lock(&self.lookups);
-        if let Some(refusal) = lookups.refusal(dataset) {
-            return Some(Err(refusal));
+        if let Some(refusal) = lookups.refusals.get(dataset) {
+            return Some(Err(*refusal));
         }
         if let Some(flight) = lookups.flights.get(dataset) {
             return Some(Ok(flight.clone()));
@@ -161,22 +172,52 @@ async fn ask(intake: &Intake, dataset: &DatasetName) -> Answer {
     }
 }
 
+impl PrimaryMisses {
+    /// Rules 1 and 2 of the section. A verdict is as good as the revision that it was found at, for a moment.
+    async fn verdict(&self, dataset: &DatasetName, kind: StepKind) -> Result<Verdict, StorageError> {
+        let authority = self.intake.authority();
+        let revision = authority.dataset(dataset).await?.map(|record| record.revision);
+        let key = (dataset.clone(), kind);
+        if let Some(known) = self.recent_verdict(&key, revision.as_ref()) {
+            return Ok(known);
+        }
+        let _permit = self.state_permits.acquire().await;
+        if let Some(known) = self.recent_verdict(&key, revision.as_ref()) {
+            return Ok(known);
+        }
+        let state = authority.state(dataset).await?;
+        let verdict = if state.jobs.iter().any(|job| job.key.kind().is_self_or_ancestor_of(kind)) {
+            Verdict::Coming
+        } else if !state.entries.is_empty() {
+            Verdict::Absent
+        } else {
+            Verdict::Unknown
+        };
+        // What is unknown is about to be looked up.
+        if verdict != Verdict::Unknown {
+            lock(&self.verdicts).remember(key, (verdict, state.revision));
+        }
+        Ok(verdict)
+    }
+
+    fn recent_verdict(&self, key: &(DatasetName, StepKind), revision: Option<&Revision>) -> Option<Verdict> {
+        let verdicts = lock(&self.verdicts);
+        let (verdict, found_at) = verdicts.get(key)?;
+        (found_at.as_ref() == revision).then_some(*verdict)
+    }
+}
+
 #[async_trait]
 impl Misses for PrimaryMisses {
     async fn on_miss(&self, dataset: &DatasetName, kind: StepKind, caller: Caller) -> ApiError {
-        let state = match self.intake.authority().state(dataset).await {
-            Ok(state) => state,
+        match self.verdict(dataset, kind).await {
+            Ok(Verdict::Coming) => ApiError::not_ready(),
+            Ok(Verdict::Absent) => ApiError::not_found(),
+            Ok(Verdict::Unknown) => self.look_up(dataset).await.into_error(caller),
             Err(error) => {
                 tracing::error!(dataset = %dataset, %error, "failed to read the state of dataset {dataset}");
-                return ApiError::unexpected();
+                ApiError::unexpected()
             }
-        };
-        if state.jobs.iter().any(|job| job.key.kind().is_self_or_ancestor_of(kind)) {
-            ApiError::not_ready()
-        } else if !state.entries.is_empty() {
-            ApiError::not_found()
-        } else {
-            self.look_up(dataset).await.into_error(caller)
         }
     }
 }

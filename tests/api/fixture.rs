@@ -188,11 +188,20 @@ impl Api {
     }
 
     pub async fn start_with(secret: Option<&str>, blocked: &str) -> Self {
+        Self::start_over(secret, blocked, |store| Arc::new(store.clone())).await
+    }
+
+    /// As the others, reading from a mirror of the test's own.
+    pub async fn start_over(
+        secret: Option<&str>,
+        blocked: &str,
+        mirror: impl FnOnce(&EmbeddedStore) -> Arc<dyn Mirror>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
         let hub = Arc::new(ScriptedHub::new());
         let authority: Arc<dyn Authority> = Arc::new(store.clone());
-        let mirror: Arc<dyn Mirror> = Arc::new(store.clone());
+        let mirror = mirror(&store);
         let blocked = BlockList::parse(blocked).unwrap();
         let intake = Arc::new(Intake::new(hub.clone(), authority.clone(), blocked));
         let readiness = Arc::new(Readiness::default());

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Position};
 use outpost_node::http::server;
+use outpost_storage::{Changed, Mirror, MirrorEntry, StorageError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Api, SECRET};
+use crate::fixture::{Api, SECRET, first_rows};
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -118,6 +120,51 @@ async fn odd_names_are_refused_without_asking_anyone() {
             .is_error(401, "ExternalUnauthenticatedError");
     }
     assert_eq!(api.hub.calls(), 0);
+}
+
+/// A mirror with a defect.
+struct Panicking(outpost_storage::EmbeddedStore);
+
+impl Mirror for Panicking {
+    fn position(&self) -> Position {
+        Mirror::position(&self.0)
+    }
+
+    fn get(&self, _: &ArtifactKey) -> Result<Option<MirrorEntry>, StorageError> {
+        Err(StorageError::Damaged("for the test".to_owned()))
+    }
+
+    fn dataset(&self, name: &DatasetName) -> Result<Option<DatasetRecord>, StorageError> {
+        assert_ne!(name.as_str(), "u/panic", "a defect");
+        Mirror::dataset(&self.0, name)
+    }
+
+    fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StorageError> {
+        self.0.changes_after(seq, limit)
+    }
+
+    fn watch(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.watch()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_and_a_damaged_record_cost_their_request_only() {
+    let api = Api::start_over(Some(SECRET), "", |store| Arc::new(Panicking(store.clone()))).await;
+    api.serve(&first_rows(1, 1, false)).await;
+    for uri in ["/splits?dataset=u/panic", "/splits?dataset=u/d"] {
+        for _ in 0..3 {
+            let reply = api.get(uri).await;
+            reply.is_error(500, "UnexpectedApiError");
+            assert_eq!(reply.text(), r#"{"error":"Unexpected error."}"#);
+            assert!(reply.header("x-sync-position").is_some());
+        }
+    }
+    let metrics = api.get("/metrics").await;
+    let counted =
+        r#"starlette_exceptions_total{exception_type="panic",method="GET",path_template="/splits"} 3"#;
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
+    assert!(metrics.text().contains(r#"in_progress{method="GET",path_template="/splits"} 0"#));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What every request passes through on its way to a handler and back.
 //!
-//! Owns, from the outside in: counting, preflights, the bound on queries, slash redirects (http-api.md section 0.2),
-//! the catch of a handler's panic, and the headers that every response has. A panic costs its request only.
+//! Owns, from the outside in: preflights, counting, the bound on queries, slash redirects (http-api.md section 0.2), the
+//! bound on requests in flight, the catch of a handler's panic, and the headers that every response has. A panic costs its request only.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{PoisonError, RwLock};
@@ -9,15 +9,17 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{LOCATION, ORIGIN, VARY};
+use axum::http::header::{LOCATION, ORIGIN, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use futures::FutureExt;
 use outpost_model::{Position, limits};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::error::ApiError;
-use super::response::{X_SYNC_POSITION, render_error, set_position, text};
+use super::response::{X_SYNC_POSITION, render_error, set_position, text, text_no_store};
 use super::{App, cors, router};
+use crate::metrics::Counting;
 
 const VARY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 const VARY_ENCODING_ORIGIN: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
@@ -26,6 +28,7 @@ const VARY_ENCODING_ORIGIN: HeaderValue = HeaderValue::from_static("Accept-Encod
 pub struct Frame {
     app: App,
     router: Router,
+    in_flight: Semaphore,
     /// The last position and its header: formatting one for each response would cost more than reading it.
     position: RwLock<Option<(Position, HeaderValue)>>,
 }
@@ -35,12 +38,15 @@ impl Frame {
     #[must_use]
     pub fn new(app: App) -> Self {
         let router = router::router(app.clone());
-        Self { app, router, position: RwLock::new(None) }
+        let in_flight = Semaphore::new(limits::REQUESTS_IN_FLIGHT_MAX);
+        Self { app, router, in_flight, position: RwLock::new(None) }
     }
 
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        if let Some(response) = cors::preflight(request.method(), request.headers()) {
+        let position = self.app.read.position();
+        if let Some(mut response) = cors::preflight(request.method(), request.headers()) {
+            self.set_known_position(response.headers_mut(), position);
             return response;
         }
         let started = Instant::now();
@@ -48,28 +54,30 @@ impl Frame {
         let path = request.uri().path();
         let counting = self.app.metrics.start(&method, path);
         let origin = request.headers().get(ORIGIN).cloned();
-        let position = self.app.read.position();
         let mut response = match refuse_early(request.uri()) {
             Some(response) => response,
-            None => {
-                let answer = AssertUnwindSafe(self.router.clone().oneshot(request));
-                match answer.catch_unwind().await {
-                    Ok(Ok(response)) => response,
-                    Err(panic) => {
-                        if let Some(counting) = &counting {
-                            counting.panicked();
-                        }
-                        tracing::error!(panic = panic_text(&*panic), "a handler panicked");
-                        render_error(&ApiError::unexpected(), self.app.read.max_ages())
-                    }
-                }
-            }
+            None => self.answer(request, counting.as_ref()).await,
         };
         self.finish_headers(response.headers_mut(), origin, position);
         if let Some(counting) = counting {
             counting.finish(response.status(), started.elapsed());
         }
         response
+    }
+
+    async fn answer(&self, request: Request<Body>, counting: Option<&Counting<'_>>) -> Response<Body> {
+        let Ok(_permit) = self.in_flight.try_acquire() else { return busy() };
+        let answer = AssertUnwindSafe(self.router.clone().oneshot(request));
+        match answer.catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Err(panic) => {
+                if let Some(counting) = counting {
+                    counting.panicked();
+                }
+                tracing::error!(panic = panic_text(&*panic), "a handler panicked");
+                render_error(&ApiError::unexpected(), self.app.read.max_ages())
+            }
+        }
     }
 
     fn finish_headers(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>, position: Position) {
@@ -98,6 +106,13 @@ impl Frame {
         let value = headers.get(X_SYNC_POSITION).cloned();
         *self.position.write().unwrap_or_else(PoisonError::into_inner) = value.map(|value| (position, value));
     }
+}
+
+/// The answer to one request too many.
+fn busy() -> Response<Body> {
+    let mut response = text_no_store(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// What is answered without a handler: too long queries, and paths that are routed without their trailing slash.

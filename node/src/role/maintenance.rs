@@ -4,6 +4,7 @@
 //! and missing, obsolete or retryable work is planned. A dataset that fails is logged and comes round again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -68,18 +69,27 @@ fn log_failure(what: &str, result: Result<(), StorageError>) {
 
 async fn refresh_old(intake: &Intake) -> Result<(), StorageError> {
     let mut cursor = None;
+    let failures = AtomicUsize::new(0);
+    let gave_up = || failures.load(Ordering::Relaxed) >= limits::MAINTENANCE_FAILURES_MAX;
     while let Some(page) = next_page(intake, &mut cursor).await? {
+        if gave_up() {
+            tracing::warn!("too many lookups failed, visibilities are refreshed later");
+            return Ok(());
+        }
         let now = clock::now();
         let old =
             page.into_iter().filter(|record| now.since_ms(record.checked_at) > limits::VISIBILITY_AGE_MS_MAX);
-        futures::stream::iter(old)
-            .for_each_concurrent(LOOKUPS_AT_ONCE, |record| async move {
-                let dataset = &record.dataset;
-                if let Err(error) = intake.refresh(dataset, Cause::Maintenance).await {
-                    tracing::warn!(dataset = %dataset, %error, "failed to refresh dataset {dataset}");
-                }
-            })
-            .await;
+        let refresh = async |record: DatasetRecord| {
+            if gave_up() {
+                return;
+            }
+            let dataset = &record.dataset;
+            if let Err(error) = intake.refresh(dataset, Cause::Maintenance).await {
+                failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(dataset = %dataset, %error, "failed to refresh dataset {dataset}");
+            }
+        };
+        futures::stream::iter(old).for_each_concurrent(LOOKUPS_AT_ONCE, refresh).await;
     }
     Ok(())
 }

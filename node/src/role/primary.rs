@@ -65,13 +65,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     let intake = Arc::new(Intake::new(Arc::clone(&hub), Arc::clone(&authority), config.blocked.clone()));
     let readiness = Arc::new(Readiness::default());
     let app = Arc::new(AppState {
-        read: ReadState::new(
-            Arc::clone(&mirror),
-            Arc::new(PrimaryMisses::new(Arc::clone(&intake), config.limits.hub_wait)),
-            public_url.clone(),
-            MaxAges::new(config.limits.max_age_long_s, config.limits.max_age_short_s),
-            limits::READY_CACHE_BYTES_MAX,
-        ),
+        read: open_reads(&config, mirror, &intake, public_url.clone()),
         webhook: WebhookState { secret: config.webhook_secret.clone(), intake: Arc::clone(&intake) },
         metrics,
         gauges: StoreGauges::new(Arc::clone(&authority), config.data_dir.clone()),
@@ -116,6 +110,17 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     workers.join().await;
     tracing::info!("workers have ended, the node stops");
     Ok(())
+}
+
+fn open_reads(
+    config: &PrimaryConfig,
+    mirror: Arc<dyn Mirror>,
+    intake: &Arc<Intake>,
+    public_url: String,
+) -> ReadState {
+    let misses = Arc::new(PrimaryMisses::new(Arc::clone(intake), config.limits.hub_wait));
+    let max_ages = MaxAges::new(config.limits.max_age_long_s, config.limits.max_age_short_s);
+    ReadState::new(mirror, misses, public_url, max_ages, limits::READY_CACHE_BYTES_MAX)
 }
 
 fn open_hub(config: &PrimaryConfig) -> anyhow::Result<Arc<dyn Hub>> {
