@@ -199,6 +199,10 @@ pub const STORE_WRITES_QUEUED_MAX: usize = 1_024;
 pub const JOB_INTERRUPTIONS_MAX: u32 = 3;
 /// Expired leases taken back by one call.
 pub const EXPIRED_LEASES_PER_CALL_MAX: usize = 256;
+/// Changes that a follower takes from a feed at a time.
+pub const FOLLOW_BATCH_MAX: usize = 512;
+/// Pause before a follower asks a feed again that failed.
+pub const FOLLOW_RETRY_MS: u64 = 500;
 /// Records kept in the change log; a follower that is further behind reconciles.
 pub const CHANGE_LOG_RECORDS_MAX: u64 = 100_000;
 
