@@ -11,7 +11,7 @@ use outpost_model::{
 };
 use outpost_storage::{Authority, EmbeddedStore};
 use outpost_worker::runtime::{Clock, JobReport, Observer};
-use outpost_worker::{StepLimits, Steps, SystemClock, WorkerConfig, WorkerGroup, WorkerPool};
+use outpost_worker::{StepLimits, Steps, SystemClock, WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -74,53 +74,93 @@ pub fn write(path: &Path, content: &[u8]) {
 
 /// Computes every entry of a dataset that has these files.
 pub async fn compute(files: &[(&str, &str)]) -> Computed {
+    compute_folder(folder_with(files)).await
+}
+
+/// A folder with the dataset `user/data` that has these files.
+pub fn folder_with(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in files {
         write(&folder.path().join("user/data").join(path), text.as_bytes());
     }
-    compute_folder(folder).await
+    folder
 }
 
 /// Computes every entry of every dataset of a folder.
-pub async fn compute_folder(hub_folder: TempDir) -> Computed {
-    let store_folder = tempfile::tempdir().unwrap();
-    let hub: Arc<dyn Hub> = Arc::new(FolderHub::open(FolderHubOptions::new(hub_folder.path())).unwrap());
-    let path = store_folder.path().to_owned();
-    let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path)).await.unwrap().unwrap();
-    let authority: Arc<dyn Authority> = Arc::new(store.clone());
-    let datasets = hub.list_datasets(10_000).await.unwrap();
-    for dataset in &datasets {
-        submit(&*authority, &*hub, dataset).await;
-    }
-    run_all(&authority, hub, &datasets).await;
-    Computed { store, datasets, _folders: (hub_folder, store_folder) }
+pub async fn compute_folder(folder: TempDir) -> Computed {
+    let bench = Bench::open(folder).await;
+    bench.run_all(bench.config(), Arc::new(SystemClock)).await;
+    bench.into_computed()
 }
 
-async fn submit(authority: &dyn Authority, hub: &dyn Hub, dataset: &DatasetName) {
+/// A store with a job for each dataset of a folder, before anything ran.
+pub struct Bench {
+    pub store: EmbeddedStore,
+    hub: Arc<dyn Hub>,
+    datasets: Vec<DatasetName>,
+    ended: watch::Sender<()>,
+    folders: (TempDir, TempDir),
+}
+
+impl Bench {
+    pub async fn open(hub_folder: TempDir) -> Self {
+        let store_folder = tempfile::tempdir().unwrap();
+        let hub: Arc<dyn Hub> = Arc::new(FolderHub::open(FolderHubOptions::new(hub_folder.path())).unwrap());
+        let path = store_folder.path().to_owned();
+        let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path)).await.unwrap().unwrap();
+        let datasets = hub.list_datasets(10_000).await.unwrap();
+        for dataset in &datasets {
+            submit(&store, &*hub, dataset).await;
+        }
+        let (ended, _) = watch::channel(());
+        Self { store, hub, datasets, ended, folders: (hub_folder, store_folder) }
+    }
+
+    /// One worker for the datasets queue and two for the splits.
+    pub fn config(&self) -> WorkerConfig {
+        let groups = [(Queue::Datasets, 1), (Queue::Splits, 2)];
+        let groups = groups.map(|(queue, workers)| WorkerGroup { queues: vec![queue], workers });
+        let mut config = WorkerConfig::new(groups.to_vec());
+        config.observer = Arc::new(Ended(self.ended.clone()));
+        config
+    }
+
+    pub fn start(
+        &self,
+        config: WorkerConfig,
+        clock: Arc<dyn Clock>,
+        shutdown: &CancellationToken,
+    ) -> WorkerHandle {
+        let authority: Arc<dyn Authority> = Arc::new(self.store.clone());
+        let steps = Arc::new(Steps::new(authority.clone(), self.hub.clone(), StepLimits::default()));
+        WorkerPool::start(config, authority, steps, clock, shutdown)
+    }
+
+    /// Runs a pool until no job is left.
+    pub async fn run_all(&self, config: WorkerConfig, clock: Arc<dyn Clock>) {
+        let shutdown = CancellationToken::new();
+        let mut watched = self.ended.subscribe();
+        let pool = self.start(config, clock, &shutdown);
+        let all_ended = async {
+            for dataset in &self.datasets {
+                while !self.store.state(dataset).await.unwrap().jobs.is_empty() {
+                    watched.changed().await.unwrap();
+                }
+            }
+        };
+        tokio::time::timeout(WAIT, all_ended).await.expect("all jobs end");
+        shutdown.cancel();
+        pool.join().await;
+    }
+
+    pub fn into_computed(self) -> Computed {
+        Computed { store: self.store, datasets: self.datasets, _folders: self.folders }
+    }
+}
+
+async fn submit(store: &EmbeddedStore, hub: &dyn Hub, dataset: &DatasetName) {
     let revision = hub.repo_info(dataset, None).await.unwrap().revision;
     let (visibility, priority) = (Visibility::Public, Priority::Normal);
     let event = Event::Revision { revision, visibility, priority, force: false };
-    authority.submit(dataset, &event, SystemClock.now()).await.unwrap();
-}
-
-/// Runs a pool until no job is left.
-async fn run_all(authority: &Arc<dyn Authority>, hub: Arc<dyn Hub>, datasets: &[DatasetName]) {
-    let (ended, mut watched) = watch::channel(());
-    let groups = [(Queue::Datasets, 1), (Queue::Splits, 2)];
-    let groups = groups.map(|(queue, workers)| WorkerGroup { queues: vec![queue], workers });
-    let mut config = WorkerConfig::new(groups.to_vec());
-    config.observer = Arc::new(Ended(ended));
-    let shutdown = CancellationToken::new();
-    let steps = Arc::new(Steps::new(authority.clone(), hub, StepLimits::default()));
-    let pool = WorkerPool::start(config, authority.clone(), steps, Arc::new(SystemClock), &shutdown);
-    let all_ended = async {
-        for dataset in datasets {
-            while !authority.state(dataset).await.unwrap().jobs.is_empty() {
-                watched.changed().await.unwrap();
-            }
-        }
-    };
-    tokio::time::timeout(WAIT, all_ended).await.expect("all jobs end");
-    shutdown.cancel();
-    pool.join().await;
+    store.submit(dataset, &event, SystemClock.now()).await.unwrap();
 }
