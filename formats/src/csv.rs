@@ -9,6 +9,7 @@
 
 mod cells;
 mod columns;
+mod dialect;
 mod dtype;
 mod infer;
 mod number;

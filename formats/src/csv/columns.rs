@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::dialect::Row;
 use super::options::{ColumnRef, IndexColumns, Options};
-use super::tokenizer::Row;
 use crate::error::{ErrorClass, FormatError};
 
 /// A column of the table.

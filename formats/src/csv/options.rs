@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use serde_json::Value as Json;
 
 use super::cells::{CellRules, Missing, MissingRules};
+use super::dialect::{Delimiter, Dialect, OnBadLine, SkipLines};
 use super::number::NumberStyle;
-use super::tokenizer::{Delimiter, Dialect, OnBadLine, SkipLines};
 use crate::encoding::{Encoding, OnInvalid};
 use crate::error::{ErrorClass, FormatError};
 use crate::module::Params;

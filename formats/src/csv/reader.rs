@@ -9,9 +9,10 @@ use arrow_schema::Field;
 use outpost_model::limits;
 
 use super::columns::{self, Layout};
+use super::dialect::Row;
 use super::dtype::{ColumnReader, Finished, Wanted};
 use super::options::Options;
-use super::tokenizer::{Row, Tokenizer};
+use super::tokenizer::Tokenizer;
 use crate::encoding::Decoder;
 use crate::error::{ErrorClass, FormatError};
 use crate::features::{Feature, Features};
@@ -135,12 +136,11 @@ impl CsvReader {
             if self.rows.advance()? {
                 continue;
             }
-            return Err(if row == 0 {
-                empty_file()
-            } else {
-                let message = format!("Passed header={header} but only {row} lines in file");
-                FormatError::new(ErrorClass::ParserError, message)
-            });
+            if row == 0 {
+                return if self.options.names.is_some() { Ok(None) } else { Err(empty_file()) };
+            }
+            let message = format!("Passed header={header} but only {row} lines in file");
+            return Err(FormatError::new(ErrorClass::ParserError, message));
         }
         Ok(Some(columns::header_names(self.rows.row())))
     }

@@ -4,86 +4,10 @@
 //! section 1.6), and the texts of `ParserError`. Holds one row at a time, bounded by
 //! [`limits::WHOLE_FILE_BYTES_MAX`] bytes and [`limits::COLUMNS_MAX`] fields.
 
-use std::collections::HashSet;
-
 use outpost_model::limits;
 
+use super::dialect::{Delimiter, Dialect, OnBadLine, Row, is_blank};
 use crate::error::{ErrorClass, FormatError};
-
-/// What separates fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delimiter {
-    Byte(u8),
-    /// Runs of spaces and tabs (`sep: '\s+'`).
-    Spaces,
-}
-
-/// What happens to a row with too many fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnBadLine {
-    Fail,
-    Skip,
-}
-
-/// Lines left out before parsing, by their number in the file, from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SkipLines {
-    First(u64),
-    These(HashSet<u64>),
-}
-
-impl SkipLines {
-    fn contains(&self, line: u64) -> bool {
-        match self {
-            Self::First(count) => line < *count,
-            Self::These(lines) => lines.contains(&line),
-        }
-    }
-}
-
-/// The dialect of a file.
-#[derive(Debug, Clone)]
-pub(super) struct Dialect {
-    pub(super) delimiter: Delimiter,
-    /// `None` when nothing is quoted.
-    pub(super) quote: Option<u8>,
-    pub(super) escape: Option<u8>,
-    pub(super) comment: Option<u8>,
-    /// The only line end; `None` for LF, CR and CRLF.
-    pub(super) terminator: Option<u8>,
-    pub(super) double_quote: bool,
-    pub(super) skip_initial_space: bool,
-    pub(super) skip_blank_lines: bool,
-    pub(super) skip_lines: SkipLines,
-    pub(super) on_bad_line: OnBadLine,
-}
-
-/// The fields of one row, as one buffer.
-#[derive(Debug, Default)]
-pub(super) struct Row {
-    bytes: Vec<u8>,
-    /// End of each field in `bytes`.
-    ends: Vec<usize>,
-}
-
-impl Row {
-    /// How many fields the row has.
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// A field; fields past the last are empty.
-    pub(super) fn field(&self, index: usize) -> &[u8] {
-        let Some(&end) = self.ends.get(index) else { return b"" };
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.bytes[start..end]
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -124,13 +48,10 @@ enum Step {
     EndLineBefore,
 }
 
-/// Byte classes that end a run of ordinary bytes in an unquoted field.
-type Specials = [bool; 256];
-
 /// Rows out of blocks of UTF-8.
 pub(super) struct Tokenizer {
     dialect: Dialect,
-    specials: Box<Specials>,
+    specials: Box<[bool; 256]>,
     state: State,
     row: Row,
     indent: Vec<u8>,
@@ -150,18 +71,7 @@ pub(super) struct Tokenizer {
 impl Tokenizer {
     /// `header_rows` counts the rows up to the header's end; `check_fields` is false with `usecols`.
     pub(super) fn new(dialect: Dialect, header_rows: u64, check_fields: bool) -> Self {
-        let mut specials: Box<Specials> = Box::new([false; 256]);
-        let ends = match dialect.terminator {
-            Some(terminator) => [Some(terminator), None],
-            None => [Some(b'\n'), Some(b'\r')],
-        };
-        let separators = match dialect.delimiter {
-            Delimiter::Byte(byte) => [Some(byte), None],
-            Delimiter::Spaces => [Some(b' '), Some(b'\t')],
-        };
-        for byte in [dialect.escape, dialect.comment].into_iter().chain(ends).chain(separators).flatten() {
-            specials[usize::from(byte)] = true;
-        }
+        let specials = dialect.specials();
         Self {
             dialect,
             specials,
@@ -267,25 +177,6 @@ impl Tokenizer {
         ))
     }
 
-    fn is_line_end(&self, byte: u8) -> bool {
-        byte == self.dialect.terminator.unwrap_or(b'\n')
-    }
-
-    fn is_return(&self, byte: u8) -> bool {
-        self.dialect.terminator.is_none() && byte == b'\r'
-    }
-
-    fn is_delimiter(&self, byte: u8) -> bool {
-        match self.dialect.delimiter {
-            Delimiter::Byte(delimiter) => byte == delimiter,
-            Delimiter::Spaces => is_blank(byte),
-        }
-    }
-
-    fn is_indent(&self, byte: u8) -> bool {
-        is_blank(byte) && self.dialect.delimiter != Delimiter::Byte(byte)
-    }
-
     fn after_delimiter(&self) -> State {
         match self.dialect.delimiter {
             Delimiter::Byte(_) => State::StartField,
@@ -317,18 +208,18 @@ impl Tokenizer {
 
     /// A special byte in an unquoted field; true when it ends the line.
     fn end_unquoted(&mut self, byte: u8) -> bool {
-        if self.is_line_end(byte) {
+        if self.dialect.is_line_end(byte) {
             self.end_field();
             return true;
         }
-        if Some(byte) == self.dialect.escape && !self.is_return(byte) {
+        if Some(byte) == self.dialect.escape && !self.dialect.is_return(byte) {
             self.state = State::Escaped;
             return false;
         }
         self.end_field();
-        self.state = if self.is_return(byte) {
+        self.state = if self.dialect.is_return(byte) {
             State::AfterReturn
-        } else if self.is_delimiter(byte) {
+        } else if self.dialect.is_delimiter(byte) {
             self.after_delimiter()
         } else {
             State::Comment
@@ -380,11 +271,11 @@ impl Tokenizer {
     fn step_between_rows(&mut self, byte: u8) -> Result<Step, FormatError> {
         match self.state {
             State::StartRecord => Ok(self.start_record(byte)),
-            State::Indent if self.is_indent(byte) => {
+            State::Indent if self.dialect.is_indent(byte) => {
                 self.indent.push(byte);
                 Ok(Step::Next)
             }
-            State::Indent if self.is_line_end(byte) || self.is_return(byte) => {
+            State::Indent if self.dialect.is_line_end(byte) || self.dialect.is_return(byte) => {
                 self.indent.clear();
                 Ok(self.end_ignored_line(byte))
             }
@@ -393,14 +284,17 @@ impl Tokenizer {
                 self.state = State::StartRecord;
                 Ok(if byte == b'\n' { Step::Next } else { Step::Again })
             }
-            _ if self.is_line_end(byte) || self.is_return(byte) => Ok(self.end_ignored_line(byte)),
+            _ if self.dialect.is_line_end(byte) || self.dialect.is_return(byte) => {
+                Ok(self.end_ignored_line(byte))
+            }
             _ => Ok(Step::Next),
         }
     }
 
     fn end_ignored_line(&mut self, byte: u8) -> Step {
         self.file_lines += 1;
-        self.state = if self.is_return(byte) { State::AfterIgnoredReturn } else { State::StartRecord };
+        self.state =
+            if self.dialect.is_return(byte) { State::AfterIgnoredReturn } else { State::StartRecord };
         Step::Next
     }
 
@@ -430,14 +324,14 @@ impl Tokenizer {
             self.state = if self.dialect.quote == Some(byte) { State::SkipQuoted } else { State::SkipField };
             return if self.state == State::SkipQuoted { Step::Next } else { Step::Again };
         }
-        if self.is_line_end(byte) {
+        if self.dialect.is_line_end(byte) {
             if !self.dialect.skip_blank_lines {
                 return Step::EndLine;
             }
             self.file_lines += 1;
             return Step::Next;
         }
-        if self.is_return(byte) {
+        if self.dialect.is_return(byte) {
             if self.dialect.skip_blank_lines {
                 return self.end_ignored_line(byte);
             }
@@ -448,7 +342,7 @@ impl Tokenizer {
             self.state = State::CommentLine;
             return Step::Next;
         }
-        if self.is_indent(byte) {
+        if self.dialect.is_indent(byte) {
             if self.dialect.skip_blank_lines {
                 self.indent.push(byte);
                 self.state = State::Indent;
@@ -465,7 +359,7 @@ impl Tokenizer {
 
     fn step_in_row(&mut self, byte: u8) -> Step {
         match self.state {
-            State::QuoteInQuoted if self.dialect.quote == Some(byte) && !self.is_end(byte) => {
+            State::QuoteInQuoted if self.dialect.quote == Some(byte) && !self.dialect.is_end(byte) => {
                 self.row.bytes.push(byte);
                 self.state = State::InQuoted;
                 Step::Next
@@ -473,10 +367,10 @@ impl Tokenizer {
             State::StartField | State::QuoteInQuoted => self.start_field(byte),
             State::BetweenFields => self.step_between_fields(byte),
             State::Comment => {
-                if self.is_return(byte) {
+                if self.dialect.is_return(byte) {
                     self.state = State::AfterReturn;
                 }
-                if self.is_line_end(byte) { Step::EndLine } else { Step::Next }
+                if self.dialect.is_line_end(byte) { Step::EndLine } else { Step::Next }
             }
             State::AfterReturn if byte == b'\n' => Step::EndLine,
             State::AfterReturn => Step::EndLineBefore,
@@ -494,18 +388,14 @@ impl Tokenizer {
         }
     }
 
-    fn is_end(&self, byte: u8) -> bool {
-        self.is_line_end(byte) || self.is_return(byte)
-    }
-
     /// The first byte of a field, or the one after a closing quote.
     fn start_field(&mut self, byte: u8) -> Step {
         let fresh = self.state == State::StartField;
-        if self.is_line_end(byte) {
+        if self.dialect.is_line_end(byte) {
             self.end_field();
             return Step::EndLine;
         }
-        if self.is_return(byte) {
+        if self.dialect.is_return(byte) {
             self.end_field();
             self.state = State::AfterReturn;
         } else if fresh && self.dialect.quote == Some(byte) {
@@ -514,7 +404,7 @@ impl Tokenizer {
             self.state = State::Escaped;
         } else if fresh && byte == b' ' && self.skips_space() {
             // Dropped.
-        } else if self.is_delimiter(byte) {
+        } else if self.dialect.is_delimiter(byte) {
             if !fresh || self.dialect.delimiter != Delimiter::Spaces {
                 self.end_field();
             }
@@ -534,13 +424,13 @@ impl Tokenizer {
     }
 
     fn step_between_fields(&mut self, byte: u8) -> Step {
-        if self.is_line_end(byte) {
+        if self.dialect.is_line_end(byte) {
             return Step::EndLine;
         }
         if is_blank(byte) {
             return Step::Next;
         }
-        if self.is_return(byte) {
+        if self.dialect.is_return(byte) {
             self.state = State::AfterReturn;
             return Step::Next;
         }
@@ -561,13 +451,13 @@ impl Tokenizer {
             }
             return Step::Next;
         }
-        if self.is_end(byte) {
+        if self.dialect.is_end(byte) {
             return self.end_ignored_line(byte);
         }
         let opens = matches!(self.state, State::SkipFieldStart | State::SkipQuoteInQuoted);
         self.state = if quote && opens {
             State::SkipQuoted
-        } else if self.is_delimiter(byte) {
+        } else if self.dialect.is_delimiter(byte) {
             State::SkipFieldStart
         } else {
             State::SkipField
@@ -597,10 +487,6 @@ impl Tokenizer {
         self.buffered_rows += 1;
         Ok(true)
     }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }
 
 fn tokenizing_error(message: &str) -> FormatError {
