@@ -4,8 +4,9 @@
 //! Owns the way from the two files' bytes to one mapping. A README without closed front matter is an empty card; YAML
 //! errors are handed on.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use indexmap::IndexMap;
 use regex::Regex;
 
 use crate::error::LoadError;
@@ -22,32 +23,24 @@ static FRONT_MATTER: LazyLock<Regex> = LazyLock::new(|| {
 /// PyYAML's classes, `UnicodeDecodeError`, `ValueError` when the front matter is no mapping, `TypeError` when the
 /// overlay is none or a key is not text.
 pub fn read(readme: Option<&[u8]>, overlay: Option<&[u8]>) -> Result<Yaml, LoadError> {
-    let mut entries = match readme.map(decode).transpose()?.and_then(front_matter) {
-        None => Vec::new(),
-        Some(block) => match yaml::load(block)? {
-            Yaml::Null => Vec::new(),
-            Yaml::Map(entries) => entries,
-            _ => return Err(LoadError::new("ValueError", "repo card metadata block should be a dict")),
-        },
+    let block = match readme.map(decode).transpose()?.and_then(front_matter) {
+        None => Yaml::Null,
+        Some(block) => yaml::load(block)?,
     };
-    check_keys(&entries)?;
+    let mut card = match block {
+        Yaml::Null => IndexMap::new(),
+        Yaml::Map(entries) => by_name(entries)?,
+        _ => return Err(LoadError::new("ValueError", "repo card metadata block should be a dict")),
+    };
     match overlay.map(decode).transpose()?.map(yaml::load).transpose()? {
-        Some(Yaml::Map(replacing)) => {
-            check_keys(&replacing)?;
-            for (key, value) in replacing {
-                match entries.iter_mut().find(|(present, _)| *present == key) {
-                    Some(entry) => entry.1 = value,
-                    None => entries.push((key, value)),
-                }
-            }
-        }
+        Some(Yaml::Map(entries)) => card.extend(by_name(entries)?),
         Some(other) if other.is_truthy() => {
             let message = format!("'{}' object is not a mapping in .huggingface.yaml", other.type_name());
             return Err(LoadError::new("TypeError", message));
         }
         _ => {}
     }
-    Ok(Yaml::Map(entries))
+    Ok(Yaml::Map(card.into_iter().map(|(name, value)| (Yaml::Str(name), value)).collect()))
 }
 
 /// The YAML between the two `---` lines at the start of a README.
@@ -56,13 +49,15 @@ fn front_matter(readme: &str) -> Option<&str> {
     FRONT_MATTER.captures(readme)?.get(1).map(|block| block.as_str())
 }
 
-fn check_keys(entries: &[(Yaml, Yaml)]) -> Result<(), LoadError> {
-    match entries.iter().find(|(key, _)| key.as_str().is_none()) {
-        None => Ok(()),
-        Some((key, _)) => {
-            Err(LoadError::new("TypeError", format!("keywords must be strings, but a key is {}", key.repr())))
+fn by_name(entries: Vec<(Yaml, Yaml)>) -> Result<IndexMap<Arc<str>, Yaml>, LoadError> {
+    let named = |(key, value)| match key {
+        Yaml::Str(name) => Ok((name, value)),
+        other => {
+            let message = format!("keywords must be strings, but a key is {}", other.repr());
+            Err(LoadError::new("TypeError", message))
         }
-    }
+    };
+    entries.into_iter().map(named).collect()
 }
 
 /// Decodes a metadata file.

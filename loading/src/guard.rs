@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::error::LoadError;
+
 /// Shared between a running job and whoever watches over it.
 #[derive(Debug)]
 pub struct JobGuard {
@@ -30,6 +32,19 @@ impl JobGuard {
     #[must_use]
     pub fn must_stop(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.deadline
+    }
+
+    /// Fails with a transient error when the job must end.
+    ///
+    /// # Errors
+    /// `ConnectionError`, see [`JobGuard::must_stop`].
+    pub fn check(&self) -> Result<(), LoadError> {
+        if self.must_stop() {
+            let mut error = LoadError::new("ConnectionError", "the job was stopped");
+            error.transient = true;
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Counts bytes had from the Hub.

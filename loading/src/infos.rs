@@ -3,13 +3,13 @@
 //! Owns the two forms of an info and their precedence. Anything malformed in any info fails the whole listing, as it
 //! does in `datasets`.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use outpost_formats::Features;
 
 use crate::card::decode;
 use crate::error::LoadError;
 use crate::features;
-use crate::yaml::Yaml;
+use crate::yaml::{Yaml, load_json};
 
 /// Keys that an entry of `splits` may have.
 const SPLIT_KEYS: &[&str] =
@@ -54,9 +54,7 @@ pub fn read_card(card: &Yaml) -> Result<Infos, LoadError> {
 /// # Errors
 /// `JSONDecodeError` and the classes of malformed infos.
 pub fn read_legacy(bytes: &[u8]) -> Result<Infos, LoadError> {
-    let file: serde_json::Value = serde_json::from_str(decode(bytes)?)
-        .map_err(|error| LoadError::new("JSONDecodeError", format!("dataset_infos.json: {error}")))?;
-    let file = Yaml::from_json(&file);
+    let file = load_json(decode(bytes)?)?;
     let Some(entries) = file.entries() else {
         let message = format!("'{}' object has no attribute 'items'", file.type_name());
         return Err(LoadError::new("AttributeError", message));
@@ -111,15 +109,14 @@ fn read_splits(splits: &Yaml) -> Result<Vec<String>, LoadError> {
             return Err(LoadError::new("TypeError", message));
         }
     };
-    let mut names: Vec<String> = Vec::with_capacity(items.len());
+    let mut names = IndexSet::with_capacity(items.len());
     for item in items {
-        let name = split_name(item)?;
-        if names.contains(&name) {
-            return Err(LoadError::new("ValueError", format!("Split {name} already present")));
+        let (place, is_new) = names.insert_full(split_name(item)?);
+        if !is_new {
+            return Err(LoadError::new("ValueError", format!("Split {} already present", names[place])));
         }
-        names.push(name);
     }
-    Ok(names)
+    Ok(names.into_iter().collect())
 }
 
 fn split_name(item: &Yaml) -> Result<String, LoadError> {

@@ -128,12 +128,8 @@ fn keyword_patterns(templates: &[&str]) -> SplitPatterns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::listing_of;
+    use crate::resolve::resolver_of as resolver;
     use crate::test_tables::{object, table};
-
-    fn resolver(paths: &[&str]) -> Resolver {
-        Resolver { listing: listing_of(paths), dataset: "u/n".to_owned(), revision: "abc".to_owned() }
-    }
 
     #[test]
     fn layouts_give_the_splits_of_the_library() {

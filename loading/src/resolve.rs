@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use outpost_hub::RepoFile;
+use outpost_model::limits;
 
 use crate::error::LoadError;
 use crate::extensions::{allowed, base_name, is_allowed};
 use crate::glob::{Glob, has_magic, listing_root};
+use crate::guard::JobGuard;
 use crate::listing::Listing;
 use crate::python::repr_list;
 
@@ -47,6 +49,8 @@ pub struct Resolver {
     pub dataset: String,
     /// The revision.
     pub revision: String,
+    /// Ends the work between two patterns.
+    pub guard: Arc<JobGuard>,
 }
 
 impl Resolver {
@@ -67,11 +71,16 @@ impl Resolver {
         folder: &str,
         extensions: Extensions,
     ) -> Result<DataFiles, LoadError> {
-        let resolve = |patterns: &Vec<String>| {
+        let mut count = 0;
+        let mut resolve = |patterns: &Vec<String>| {
             let mut files = Vec::new();
             for pattern in patterns {
                 match self.pattern(pattern, folder, extensions) {
-                    Ok(found) => files.extend(found),
+                    Ok(found) => {
+                        count += found.len();
+                        check_count(count)?;
+                        files.extend(found);
+                    }
                     Err(error) if is_not_found(&error) && has_magic(pattern) => {}
                     Err(error) => return Err(error),
                 }
@@ -99,6 +108,7 @@ impl Resolver {
             }
             LoadError::new("FileNotFoundError", message)
         };
+        self.guard.check()?;
         if pattern.starts_with('/') {
             return Err(not_found(pattern));
         }
@@ -172,6 +182,18 @@ fn foreign_files(dataset: &str) -> LoadError {
     )
 }
 
+/// Refuses more files than a config may have; a file counts each time that it is matched.
+fn check_count(count: usize) -> Result<(), LoadError> {
+    if count <= limits::DATA_FILES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "the patterns of a config match more than {} files. Merge small files, or match each file once.",
+        limits::DATA_FILES_MAX
+    );
+    Err(LoadError::new("LimitExceeded", message))
+}
+
 /// Whether an error says that a pattern stands for no file.
 #[must_use]
 pub fn is_not_found(error: &LoadError) -> bool {
@@ -201,13 +223,20 @@ fn hidden_parts(path: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::listing::listing_of;
-
-    fn resolver(paths: &[&str]) -> Resolver {
-        Resolver { listing: listing_of(paths), dataset: "u/n".to_owned(), revision: "abc".to_owned() }
+pub(crate) fn resolver_of(paths: &[&str]) -> Resolver {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(3_600);
+    Resolver {
+        listing: crate::listing::listing_of(paths),
+        dataset: "u/n".to_owned(),
+        revision: "abc".to_owned(),
+        guard: Arc::new(JobGuard::new(deadline)),
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolver_of as resolver;
+    use super::*;
 
     fn find(resolver: &Resolver, pattern: &str, folder: &str) -> Result<Vec<String>, LoadError> {
         resolver
@@ -291,5 +320,22 @@ mod tests {
         let train: Vec<&str> = files["train"].iter().map(|file| file.path.as_str()).collect();
         assert_eq!(train, ["a.csv", "__file.csv", "a.csv"]);
         assert!(files["test"].is_empty());
+    }
+
+    #[test]
+    fn a_cancelled_job_resolves_nothing() {
+        let resolver = resolver(TREE);
+        resolver.guard.cancel();
+        assert!(find(&resolver, "**", "").unwrap_err().transient);
+    }
+
+    #[test]
+    fn files_that_are_matched_again_and_again_are_refused() {
+        let paths: Vec<String> = (0..2_000).map(|at| format!("{at}.csv")).collect();
+        let resolver = resolver(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+        let patterns = |count| SplitPatterns::from([("train".to_owned(), vec!["*".to_owned(); count])]);
+        let splits = |count| resolver.splits(&patterns(count), "", Extensions::Any);
+        assert_eq!(splits(2).unwrap()["train"].len(), 4_000);
+        assert_eq!(splits(limits::DATA_FILES_MAX / 2_000 + 1).unwrap_err().class, "LimitExceeded");
     }
 }

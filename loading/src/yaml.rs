@@ -6,11 +6,14 @@
 
 mod compose;
 mod continuation;
+mod json;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+
+pub use json::load_json;
 
 use crate::error::LoadError;
 use outpost_formats::features::repr::quoted;
@@ -139,29 +142,6 @@ impl Yaml {
         match self {
             Self::Str(text) => text.to_string(),
             other => other.repr(),
-        }
-    }
-
-    /// A JSON value as the same value of YAML.
-    #[must_use]
-    pub fn from_json(value: &serde_json::Value) -> Self {
-        use serde_json::Value;
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(value) => Self::Bool(*value),
-            Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-                (Some(value), _) => Self::Int(value.into()),
-                (None, Some(value)) => Self::Int(value.into()),
-                (None, None) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
-            },
-            Value::String(text) => Self::Str(text.as_str().into()),
-            Value::Array(items) => Self::Seq(items.iter().map(Self::from_json).collect()),
-            Value::Object(entries) => Self::Map(
-                entries
-                    .iter()
-                    .map(|(key, value)| (Self::Str(key.as_str().into()), Self::from_json(value)))
-                    .collect(),
-            ),
         }
     }
 

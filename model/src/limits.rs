@@ -139,8 +139,12 @@ pub const DECODER_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub const NESTING_DEPTH_MAX: usize = 64;
 /// Columns that a reader decodes at all; above [`FirstRowsLimits::columns_max`] the step refuses them by name.
 pub const COLUMNS_MAX: usize = 100_000;
-/// Nodes of a YAML document after aliases are expanded.
+/// Nodes of a YAML document after aliases are expanded, and of `dataset_infos.json`.
 pub const YAML_NODES_MAX: usize = 1_000_000;
+/// One message of a dataset's error; it may quote the data.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Files of one config, counted each time that a pattern matches them.
+pub const DATA_FILES_MAX: usize = 1_000_000;
 
 /// A job's lease, renewed by each heartbeat.
 pub const LEASE_MS: u64 = 60_000;

@@ -1,5 +1,7 @@
 //! Opening a repository: from its metadata files to its configs (dataset-loading.md section 0, steps 1 to 10).
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use outpost_model::{DatasetName, Revision, limits};
 
@@ -160,7 +162,7 @@ impl RepositoryFiles {
     fn new(context: &LoadContext, dataset: &DatasetName, revision: &Revision) -> Self {
         let (own_context, own_dataset, own_revision) = (context.clone(), dataset.clone(), revision.clone());
         let listing = Listing::new(Box::new(move |folder| {
-            own_context.check_guard()?;
+            own_context.guard.check()?;
             let list = own_context.hub.list_files(&own_dataset, &own_revision, folder);
             match own_context.runtime.block_on(list) {
                 Ok(files) => Ok(files),
@@ -168,13 +170,18 @@ impl RepositoryFiles {
                 Err(error) => Err(load_error(&own_dataset, &error)),
             }
         }));
-        let resolver = Resolver { listing, dataset: dataset.to_string(), revision: revision.to_string() };
+        let resolver = Resolver {
+            listing,
+            dataset: dataset.to_string(),
+            revision: revision.to_string(),
+            guard: Arc::clone(&context.guard),
+        };
         Self { context: context.clone(), dataset: dataset.clone(), revision: revision.clone(), resolver }
     }
 
     /// A whole metadata file, when it exists.
     fn metadata(&self, path: &str) -> Result<Option<bytes::Bytes>, LoadError> {
-        self.context.check_guard()?;
+        self.context.guard.check()?;
         let read =
             self.context.hub.read_file(&self.dataset, &self.revision, path, limits::METADATA_FILE_BYTES_MAX);
         let bytes = self.context.runtime.block_on(read).map_err(|error| load_error(&self.dataset, &error))?;
@@ -182,17 +189,5 @@ impl RepositoryFiles {
             self.context.guard.count_bytes(bytes.len() as u64);
         }
         Ok(bytes)
-    }
-}
-
-impl LoadContext {
-    /// Fails with a transient error when the job must end.
-    fn check_guard(&self) -> Result<(), LoadError> {
-        if self.guard.must_stop() {
-            let mut error = LoadError::new("ConnectionError", "the job was stopped");
-            error.transient = true;
-            return Err(error);
-        }
-        Ok(())
     }
 }
