@@ -32,12 +32,14 @@ pub const REQUEST_BODY_TIMEOUT_MS: u64 = 10_000;
 pub const RESPONSE_STALL_TIMEOUT_MS: u64 = 30_000;
 /// Requests of one HTTP/2 connection answered at the same time.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 100;
-/// Bodies from this size on are compressed off the async threads.
-pub const INLINE_COMPRESSION_BYTES_MAX: usize = 16_384;
+/// Bodies above this size are compressed and cut into pages off the async threads.
+pub const INLINE_RENDER_BYTES_MAX: usize = 16_384;
 /// Bodies below this size are sent as they are: compressing them saves nothing.
 pub const COMPRESSED_BODY_BYTES_MIN: usize = 256;
 /// Changes that the ready cache follows one by one; behind by more, it forgets everything.
 pub const READY_CACHE_LAG_MAX: u64 = 4_096;
+/// Time for work that nobody waits for any more when the process ends.
+pub const EXIT_GRACE_MS: u64 = 1_000;
 /// Time for open requests to end on shutdown.
 pub const SHUTDOWN_GRACE_MS: u64 = 10_000;
 /// Memory for ready-to-send responses, all encodings together.

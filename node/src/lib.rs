@@ -18,9 +18,11 @@ pub mod support;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use outpost_model::limits;
 use tokio_util::sync::CancellationToken;
 
 use cli::Cli;
@@ -59,11 +61,14 @@ fn configure(cli: &Cli) -> Result<PrimaryConfig, ConfigError> {
 fn run(config: PrimaryConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("failed to start the async runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         shutdown::listen(stop.clone()).context("failed to listen for signals")?;
         role::primary::run(config, stop).await
-    })
+    });
+    // A run that ignored its cancellation must not keep the process: its lease runs out by itself.
+    runtime.shutdown_timeout(Duration::from_millis(limits::EXIT_GRACE_MS));
+    result
 }
 
 fn complain(message: &str, code: u8) -> ExitCode {

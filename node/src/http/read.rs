@@ -45,7 +45,7 @@ pub struct ReadState {
     mirror: Arc<dyn Mirror>,
     cache: ReadyCache,
     misses: Arc<dyn Misses>,
-    public_url: String,
+    public_url: Arc<str>,
     max_ages: MaxAges,
     fills: [Mutex<()>; FILL_STRIPES],
     hasher: RandomState,
@@ -65,7 +65,7 @@ impl ReadState {
             cache: ReadyCache::new(Arc::clone(&mirror), cache_bytes_max),
             mirror,
             misses,
-            public_url,
+            public_url: public_url.into(),
             max_ages,
             fills: std::array::from_fn(|_| Mutex::new(())),
             hasher: RandomState::new(),
@@ -173,9 +173,16 @@ impl ReadState {
             revision: entry.revision.clone(),
             version: entry.version,
         };
-        let body = view_body(&entry, view)?;
-        let body = fill_placeholders(&body, &entry.revision, &self.public_url);
-        let (body, encoding) = encode(body, encoding).await?;
+        let (body, encoding) = if is_long_work(&entry, view, encoding) {
+            let public_url = Arc::clone(&self.public_url);
+            let work = move || render_body(&entry, view, encoding, &public_url);
+            tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "rendering a response panicked");
+                Err(ApiError::unexpected())
+            })?
+        } else {
+            render_body(&entry, view, encoding, &self.public_url)?
+        };
         Ok(Ready::new(&head, body, encoding, &self.max_ages))
     }
 }
@@ -196,20 +203,23 @@ fn view_body(entry: &MirrorEntry, view: View) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Compresses a body, off the async threads when it is long, not at all when that saves nothing.
-async fn encode(body: Bytes, encoding: Encoding) -> Result<(Bytes, Encoding), ApiError> {
+/// Whether the body of an answer is better made away from the async threads.
+fn is_long_work(entry: &MirrorEntry, view: View, encoding: Encoding) -> bool {
+    let is_work = encoding != Encoding::Identity || view != View::Whole;
+    is_work && entry.body.len() > limits::INLINE_RENDER_BYTES_MAX
+}
+
+fn render_body(
+    entry: &MirrorEntry,
+    view: View,
+    encoding: Encoding,
+    public_url: &str,
+) -> Result<(Bytes, Encoding), ApiError> {
+    let body = fill_placeholders(&view_body(entry, view)?, &entry.revision, public_url);
     if encoding == Encoding::Identity || body.len() < limits::COMPRESSED_BODY_BYTES_MIN {
         return Ok((body, Encoding::Identity));
     }
-    let plain = body.clone();
-    let compressed = if body.len() <= limits::INLINE_COMPRESSION_BYTES_MAX {
-        encoding.compress(&plain)
-    } else {
-        tokio::task::spawn_blocking(move || encoding.compress(&plain))
-            .await
-            .unwrap_or_else(|error| Err(error.into()))
-    };
-    match compressed {
+    match encoding.compress(&body) {
         Ok(compressed) if compressed.len() < body.len() => Ok((compressed, encoding)),
         Ok(_) => Ok((body, Encoding::Identity)),
         Err(error) => {
