@@ -4,8 +4,9 @@
 //! columns are read. Refuses options that need pandas' Python engine. Broken files fail with pandas' classes and
 //! texts (`ParserError`, `EmptyDataError`, `UnicodeDecodeError`).
 //!
-//! Deliberate difference: types are inferred over the whole chunk also where pandas cuts it further (64 columns and more) and
-//! then fails on mixed results.
+//! Deliberate differences: types are inferred over the whole chunk also where pandas cuts it further (64 columns and more)
+//! and then fails on mixed results; in files whose lines end in a bare CR, lines that start with whitespace are read
+//! once, where pandas repeats or loses them.
 
 mod cells;
 mod columns;

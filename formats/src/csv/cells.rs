@@ -3,6 +3,7 @@
 //! Owns the missing-value markers and the words for booleans (dataset-loading.md section 1.6), with those that the options add.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::number::NumberStyle;
 
@@ -59,14 +60,14 @@ impl Missing {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct MissingRules {
     /// Markers of columns that have none of their own.
-    pub(super) common: Missing,
+    pub(super) common: Arc<Missing>,
     /// Markers by column name.
-    pub(super) by_column: HashMap<String, Missing>,
+    pub(super) by_column: HashMap<String, Arc<Missing>>,
 }
 
 impl MissingRules {
     /// The markers of a column.
-    pub(super) fn of_column(&self, name: Option<&str>) -> &Missing {
+    pub(super) fn of_column(&self, name: Option<&str>) -> &Arc<Missing> {
         name.and_then(|name| self.by_column.get(name)).unwrap_or(&self.common)
     }
 }

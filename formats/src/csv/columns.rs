@@ -144,6 +144,11 @@ fn index_columns(
     Ok(index)
 }
 
+/// Where each column stands, the first of those that share a name.
+pub(super) fn positions(columns: &[Column]) -> HashMap<&str, usize> {
+    columns.iter().enumerate().rev().map(|(at, column)| (column.name.as_str(), at)).collect()
+}
+
 /// Where a chosen index column stands.
 fn position(columns: &[Column], chosen: &ColumnRef) -> Result<usize, FormatError> {
     match chosen {
@@ -163,11 +168,12 @@ fn position(columns: &[Column], chosen: &ColumnRef) -> Result<usize, FormatError
 
 /// Keeps the chosen columns, in file order.
 fn choose(columns: Vec<Column>, chosen: &[ColumnRef]) -> Result<Vec<Column>, FormatError> {
+    let by_name = positions(&columns);
     let mut keep = vec![false; columns.len()];
     let mut absent = Vec::new();
     for column in chosen {
         let at = match column {
-            ColumnRef::Name(name) => columns.iter().position(|column| column.name == *name),
+            ColumnRef::Name(name) => by_name.get(name.as_str()).copied(),
             ColumnRef::Position(at) => usize::try_from(*at).ok().filter(|at| *at < columns.len()),
         };
         match (at, column) {

@@ -78,7 +78,7 @@ struct Fallback {
 #[derive(Debug, Clone)]
 pub(super) struct ColumnReader {
     wanted: Option<Wanted>,
-    missing: Missing,
+    missing: Arc<Missing>,
     state: ColumnState,
     fallback: Fallback,
 }
@@ -111,7 +111,7 @@ enum Form {
 }
 
 impl ColumnReader {
-    pub(super) fn new(wanted: Option<Wanted>, missing: Missing, rules: &CellRules) -> Self {
+    pub(super) fn new(wanted: Option<Wanted>, missing: Arc<Missing>, rules: &CellRules) -> Self {
         let fallback = Fallback { whole: true, zero_or_one: true, refused: None };
         Self { wanted, missing, state: ColumnState::new(rules), fallback }
     }

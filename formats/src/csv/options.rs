@@ -4,6 +4,7 @@
 //! Python engine (regular expressions, footers, converters) is refused with `ValueError` naming the option.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -330,16 +331,16 @@ impl<'a> Reader<'a> {
             return Ok(MissingRules::default());
         }
         let defaults = self.flag("keep_default_na", true)?;
-        let mut rules =
-            MissingRules { common: Missing { defaults, ..Missing::default() }, ..Default::default() };
+        let common = Arc::new(Missing { defaults, ..Missing::default() });
+        let mut rules = MissingRules { common, ..MissingRules::default() };
         match self.get("na_values") {
             None => {}
             Some(Json::Object(by_column)) => {
                 for (column, value) in by_column {
-                    rules.by_column.insert(column.clone(), missing_markers(value, defaults));
+                    rules.by_column.insert(column.clone(), Arc::new(missing_markers(value, defaults)));
                 }
             }
-            Some(value) => rules.common = missing_markers(value, defaults),
+            Some(value) => rules.common = Arc::new(missing_markers(value, defaults)),
         }
         Ok(rules)
     }

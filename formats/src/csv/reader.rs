@@ -3,6 +3,7 @@
 //! Owns the walk over blocks, header and rows. In memory are one block, one row and the rows that the caller asked for, bounded by
 //! [`limits::WHOLE_FILE_BYTES_MAX`]; column types are found while rows stream by.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::Field;
@@ -159,13 +160,18 @@ impl CsvReader {
         }
         let layout = columns::layout(&self.options, header, width)?;
         let layout = self.select(layout)?;
+        let features: HashMap<&str, &Feature> = self
+            .features
+            .iter()
+            .flat_map(|features| features.0.iter().map(|(name, feature)| (&**name, feature)))
+            .collect();
         let columns = layout
             .columns
             .iter()
             .map(|column| {
                 let name = column.option_name();
-                let wanted = self.features.as_ref().zip(name).and_then(|(features, name)| features.get(name));
-                let missing = self.options.missing.of_column(name).clone();
+                let wanted = name.and_then(|name| features.get(name).copied());
+                let missing = Arc::clone(self.options.missing.of_column(name));
                 ColumnReader::new(wanted.map(Wanted::of_feature), missing, &self.options.cells)
             })
             .collect();
@@ -178,9 +184,10 @@ impl CsvReader {
         if features.0.iter().any(|(_, feature)| needs_storage_cast(feature)) {
             return Ok(layout);
         }
+        let by_name = columns::positions(&layout.columns);
         let mut selected = Vec::with_capacity(features.0.len());
         for (name, _) in &features.0 {
-            let Some(column) = layout.columns.iter().find(|column| column.name == **name) else {
+            let Some(column) = by_name.get(&**name).map(|&at| &layout.columns[at]) else {
                 let message = format!("'Field \"{name}\" does not exist in schema'");
                 return Err(FormatError::new(ErrorClass::KeyError, message));
             };

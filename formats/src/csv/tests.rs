@@ -82,6 +82,11 @@ fn all_line_ends_end_lines() {
 }
 
 #[test]
+fn indented_lines_that_end_in_a_bare_return_are_read_once() {
+    assert_eq!(rows("a,b\r\r x,1\r\t\ry,2\r", json!({})), json!([{"a": " x", "b": 1}, {"a": "y", "b": 2}]));
+}
+
+#[test]
 fn leading_whitespace_belongs_to_the_first_field() {
     assert_eq!(
         rows(" a,b\n x,1\n\t\"y\",2\n", json!({})),
@@ -206,6 +211,7 @@ fn names_and_header_options_work_together() {
     assert_eq!(rows("1,2\n", json!({"names": ["a", "b", "c"]})), json!([{"a": 1, "b": 2, "c": null}]));
     assert_eq!(rows("1,2\n", json!({"names": ["a"]})), json!([{"a": 2, "__index_level_0__": 1}]));
     assert_eq!(rows("", json!({"column_names": ["a"]})), json!([]));
+    assert_eq!(rows("", json!({"column_names": ["a"], "header": 0})), json!([]));
     assert_eq!(
         error("a,b\n1,2\n", json!({"names": ["p", "q", "r"], "header": 0})).1,
         "Too many columns specified: expected 3 and found 2"
