@@ -7,11 +7,17 @@
 pub mod time;
 pub mod ujson;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::features::{Feature, Features};
+use crate::features::Feature;
 use crate::value::Value;
+
+/// Structs with more members than this get an index of their names.
+const WIDE_STRUCT_MEMBERS: usize = 32;
 
 /// How a timestamp is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,12 +55,13 @@ pub fn write_json(value: &Value, feature: Option<&Feature>, form: DatetimeForm, 
             write_separated(b'[', b']', items, out, |item, out| write_json(item, item_feature, form, out));
         }
         Value::Struct(members) => {
-            let features = feature.and_then(member_features);
+            let features = MemberFeatures::new(feature, members.len());
+            let mut index = 0;
             write_separated(b'{', b'}', members, out, |(name, member), out| {
                 write_json_string(name, out);
                 out.push(b':');
-                let feature = features.and_then(|features| features.get(name));
-                write_json(member, feature, form, out);
+                write_json(member, features.get(index, name), form, out);
+                index += 1;
             });
         }
     }
@@ -72,7 +79,7 @@ fn write_serializable<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>
 
 fn write_text(text: &str, feature: Option<&Feature>, out: &mut Vec<u8>) {
     if let Some(Feature::Json { decode: true }) = feature
-        && let Ok(decoded) = serde_json::from_str::<serde_json::Value>(text)
+        && let Some(decoded) = ujson::loads(text)
     {
         return write_serializable(&decoded, out);
     }
@@ -117,10 +124,32 @@ fn item_feature(feature: &Feature) -> Option<&Feature> {
     }
 }
 
-fn member_features(feature: &Feature) -> Option<&Features> {
-    match feature {
-        Feature::Struct(features) => Some(features),
-        _ => None,
+/// Types of a struct's members, found by position or else by name.
+struct MemberFeatures<'a> {
+    features: &'a [(Arc<str>, Feature)],
+    /// For wide structs only, where looking through all names for each member would take too long.
+    by_name: HashMap<&'a str, &'a Feature>,
+}
+
+impl<'a> MemberFeatures<'a> {
+    fn new(feature: Option<&'a Feature>, members: usize) -> Self {
+        let features = match feature {
+            Some(Feature::Struct(features)) => features.0.as_slice(),
+            _ => &[],
+        };
+        let is_wide = features.len().min(members) > WIDE_STRUCT_MEMBERS;
+        let by_name = features.iter().filter(|_| is_wide).map(|(name, feature)| (&**name, feature));
+        Self { features, by_name: by_name.collect() }
+    }
+
+    fn get(&self, index: usize, name: &str) -> Option<&'a Feature> {
+        match self.features.get(index) {
+            Some((at_index, feature)) if **at_index == *name => Some(feature),
+            _ if self.by_name.is_empty() => {
+                self.features.iter().find(|(member, _)| **member == *name).map(|(_, feature)| feature)
+            }
+            _ => self.by_name.get(name).copied(),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Owns the rules by feature: structs may lack members and are filled with nulls, lists recurse, labels, media and JSON
 //! have their own storage. Fails with `TypeError` when the shapes do not fit.
 
+use std::collections::HashSet;
+
 use arrow_schema::{DataType, Field, Fields};
 
 use super::nested::{Structs, all_of_length, cast_items, cast_to_type, value_type};
@@ -66,7 +68,8 @@ fn cannot_cast(field: &Field, feature: &Feature) -> FormatError {
 }
 
 fn is_subset(fields: &Fields, features: &Features) -> bool {
-    fields.iter().all(|field| features.get(field.name()).is_some())
+    let names: HashSet<&str> = features.0.iter().map(|(name, _)| &**name).collect();
+    fields.iter().all(|field| names.contains(field.name().as_str()))
 }
 
 fn cast_members(values: Vec<Value>, fields: &Fields, features: &Features) -> Result<Vec<Value>, FormatError> {
@@ -84,7 +87,7 @@ fn cast_members(values: Vec<Value>, fields: &Fields, features: &Features) -> Res
 /// Checks that arrays have as many items as their shape says, all of them together or, with an open first dimension,
 /// each.
 fn check_shape(values: &[Value], shape: &[Option<usize>]) -> Result<(), FormatError> {
-    let inner: usize = shape.iter().skip(1).flatten().product();
+    let inner = shape.iter().skip(1).flatten().fold(1_usize, |inner, size| inner.saturating_mul(*size));
     let rank = shape.len();
     let sizes: Vec<String> = shape.iter().flatten().map(usize::to_string).collect();
     let sizes = sizes.join(",");

@@ -3,6 +3,7 @@
 //! Owns the rules of nested types: structs need the same names and are reordered, lists become fixed when every length
 //! matches. Fails with `TypeError` for shapes that do not fit and with what [`super::scalar`] says for values.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Fields};
@@ -128,6 +129,7 @@ fn cast_members(values: Vec<Value>, from: &Fields, to: &Fields) -> Result<Vec<Va
 /// The structs of a column, cast member by member.
 pub(super) struct Structs<'a> {
     fields: &'a Fields,
+    indices: HashMap<&'a str, usize>,
     columns: Vec<Option<Vec<Value>>>,
     nulls: Vec<bool>,
     cast: Vec<Vec<(Arc<str>, Value)>>,
@@ -151,7 +153,10 @@ impl<'a> Structs<'a> {
             }
         }
         let cast = vec![Vec::new(); nulls.len()];
-        Ok(Self { fields, columns: columns.into_iter().map(Some).collect(), nulls, cast })
+        let names = fields.iter().enumerate().rev();
+        // Of members with one name the first counts.
+        let indices = names.map(|(index, field)| (field.name().as_str(), index)).collect();
+        Ok(Self { fields, indices, columns: columns.into_iter().map(Some).collect(), nulls, cast })
     }
 
     /// Number of structs.
@@ -161,7 +166,7 @@ impl<'a> Structs<'a> {
 
     /// Takes the values of a member; `None` when there is no such member.
     pub(super) fn take(&mut self, name: &str) -> Option<(&'a FieldRef, Vec<Value>)> {
-        let index = self.fields.iter().position(|field| field.name() == name)?;
+        let index = *self.indices.get(name)?;
         Some((&self.fields[index], self.columns[index].take()?))
     }
 

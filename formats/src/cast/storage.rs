@@ -113,7 +113,7 @@ fn cast_media_members(values: Vec<Value>, fields: &Fields) -> Result<Vec<Value>,
 /// Casts to JSON text. Text is kept when the first five values are JSON; everything else is dumped.
 pub(super) fn cast_json(values: Vec<Value>, from: &DataType) -> Vec<Value> {
     let is_json = |value: &Value| match value {
-        Value::Str(text) => serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(),
+        Value::Str(text) => ujson::loads(text).is_some(),
         _ => true,
     };
     if *from == DataType::Utf8 && values.iter().take(JSON_SAMPLE_VALUES).all(is_json) {

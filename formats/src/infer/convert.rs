@@ -1,5 +1,7 @@
 //! Whether a Python value converts to the inferred type of its column, and what `pyarrow` says when not.
 
+use std::collections::BTreeMap;
+
 use super::Inferred;
 use crate::error::{ErrorClass, FormatError};
 use crate::features::repr::quoted;
@@ -33,9 +35,14 @@ pub(super) fn check(value: &Value, inferred: &Inferred) -> Result<(), FormatErro
         | (Value::Str(_), Inferred::Text) => Ok(()),
         (Value::Bytes(bytes), Inferred::Text) if std::str::from_utf8(bytes).is_ok() => Ok(()),
         (Value::List(items), Inferred::List(item)) => items.iter().try_for_each(|value| check(value, item)),
-        (Value::Struct(_), Inferred::Struct(members)) => members
-            .iter()
-            .try_for_each(|(name, member)| value.member(name).map_or(Ok(()), |value| check(value, member))),
+        (Value::Struct(values), Inferred::Struct(members)) => {
+            // In the order of the inferred members, which decides whose error counts.
+            let values: BTreeMap<&str, &Value> =
+                values.iter().map(|(name, value)| (&**name, value)).collect();
+            values.iter().try_for_each(|(name, value)| {
+                members.get(*name).map_or(Ok(()), |member| check(value, member))
+            })
+        }
         _ => Err(refused(value, inferred)),
     }
 }

@@ -135,3 +135,47 @@ fn ujson_keeps_ten_decimals_and_ascii() {
     assert_eq!(ujson::dump(&value), "{\"a\":[1,null]}");
     assert_eq!(ujson::dump(&Value::Timestamp(2, Second, None)), "2000");
 }
+
+#[test]
+fn ujson_reads_with_its_own_arithmetic_and_leniency() {
+    for (text, json) in [
+        ("0.123456789", "0.12345678900000001"),
+        ("0.3", "0.30000000000000004"),
+        ("-1.5e3", "-1500.0"),
+        ("007", "7"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("-9223372036854775808", "-9223372036854775808"),
+        ("[1, NaN, -Infinity]", "[1,null,null]"),
+        (r#" {"a" : "\u00e9\ud83d\ude00\/", } "#, r#"{"a":"é😀/"}"#),
+        ("1e400", "null"),
+    ] {
+        assert_eq!(ujson::loads(text).map(|json| json.to_string()).as_deref(), Some(json), "{text}");
+    }
+    let refused = [
+        "",
+        "hello",
+        "[1,]",
+        "[1 2]",
+        "{1:2}",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "1 2",
+        r#""\ud83d\u0041""#,
+        r#""a"#,
+    ];
+    for text in refused {
+        assert_eq!(ujson::loads(text), None, "{text}");
+    }
+    assert_eq!(ujson::loads(&"[".repeat(100_000)), None);
+}
+
+#[test]
+fn members_of_wide_structs_find_their_types_in_any_order() {
+    let name = |index: usize| Arc::from(format!("m{index}"));
+    let features = (0..50).map(|index| (name(index), Feature::Json { decode: true })).collect();
+    let feature = Feature::Struct(Features(features));
+    let members = (0..50).rev().map(|index| (name(index), Value::str("[]"))).collect();
+    let text = json(&Value::Struct(members), Some(&feature), DatetimeForm::Exact);
+    assert!(text.starts_with(r#"{"m49":[],"m48":[],"#), "{text}");
+    assert!(!text.contains(r#""[]""#), "{text}");
+}

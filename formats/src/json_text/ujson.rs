@@ -1,9 +1,14 @@
-//! JSON text as pandas' `ujson` dumps it: what the original stores in a `Json` column (dataset-loading.md 4.5).
+//! JSON text as pandas' `ujson` dumps and loads it: what the original stores in a `Json` column and reads from it
+//! (dataset-loading.md sections 4.5 and 5.3).
 //!
 //! Owns the rules that differ from the responses' JSON: ASCII only, `/` escaped, at most ten decimals, timestamps and
 //! durations in milliseconds. Nothing here fails.
 
+mod read;
+
 use std::fmt::Write as _;
+
+pub use read::loads;
 
 use super::time;
 use crate::value::Value;
@@ -105,7 +110,7 @@ pub fn write_float(number: f64, out: &mut String) {
     if number.is_sign_negative() && number != 0.0 {
         out.push('-');
     }
-    if magnitude >= FIXED_MAX || (magnitude != 0.0 && magnitude < FIXED_MIN) {
+    if magnitude > FIXED_MAX || (magnitude != 0.0 && magnitude < FIXED_MIN) {
         return write_exponent(magnitude, out);
     }
     let mut whole = magnitude.trunc();
