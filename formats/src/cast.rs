@@ -121,4 +121,6 @@ fn cast_error(fields: &[FieldRef], features: &Features) -> FormatError {
 }
 
 #[cfg(test)]
+mod scalar_tests;
+#[cfg(test)]
 mod tests;

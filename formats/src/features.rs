@@ -118,3 +118,6 @@ impl Features {
         self.0.iter().find(|(column, _)| &**column == name).map(|(_, feature)| feature)
     }
 }
+
+#[cfg(test)]
+mod tests;

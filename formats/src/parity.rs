@@ -89,3 +89,15 @@ fn check_outcome<T>(
 fn check_equal(what: &str, ours: &Json, expected: &Json) -> Result<(), String> {
     if ours == expected { Ok(()) } else { Err(format!("{what}: we have {ours}")) }
 }
+
+#[test]
+#[should_panic(expected = "differs on purpose")]
+fn an_unlisted_difference_fails() {
+    check_rows(&[Json::from(1)], &[], |_| Err("differs on purpose".into()));
+}
+
+#[test]
+#[should_panic(expected = "agrees, yet is listed")]
+fn a_listed_row_that_agrees_fails() {
+    check_rows(&[Json::from(1)], &[("1", "a reason")], |_| Ok(()));
+}
