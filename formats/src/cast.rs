@@ -1,8 +1,8 @@
 //! Casts of tables to features (dataset-loading.md section 4.5).
 //!
-//! Owns the two levels at which the original casts: when a builder yields a table ([`cast_table_to_schema`]) and when rows
-//! are iterated ([`cast_table_to_features`]). Casts are Arrow's safe ones and fail with its classes and messages. A cell
-//! of a `Json` column stays its JSON text ([`Value::Str`]); [`crate::write_json`] writes it decoded.
+//! Owns the two levels at which the original casts: when a builder yields a table ([`cast_table_to_schema`]) and when
+//! rows are iterated ([`cast_table_to_features`]). Casts are Arrow's safe ones and fail with its classes and messages.
+//! A cell of a `Json` column stays its JSON text ([`Value::Str`]); [`crate::write_json`] writes it decoded.
 
 mod bytes;
 mod decimal;
@@ -30,8 +30,8 @@ use crate::features::type_text::schema_text;
 use crate::table::Table;
 use crate::value::Value;
 
-/// Casts at the level of row iteration: missing columns become nulls, columns that the features do not name are an error,
-/// and each row is cast by itself, so what one row holds never decides about another.
+/// Casts at the level of row iteration: missing columns become nulls, columns that the features do not name are an
+/// error, and each row is cast by itself, so what one row holds never decides about another.
 ///
 /// # Errors
 /// `CastError` when the column names differ, else what [`cast_column`] says.
@@ -68,8 +68,8 @@ pub fn cast_table_to_features(mut table: Table, features: &Features) -> Result<T
     Ok(Table { fields: target, rows, row_count: table.row_count })
 }
 
-/// Casts at the level of a builder: missing columns become nulls, columns that the features do not name are an error. The
-/// columns of the table are cast as a whole.
+/// Casts at the level of a builder: missing columns become nulls, columns that the features do not name are an error.
+/// The columns of the table are cast as a whole.
 ///
 /// # Errors
 /// `CastError` for a column beyond the features, else what [`cast_column`] says.

@@ -1,9 +1,9 @@
 //! Features from the first rows, for formats whose features are unknown at open (dataset-loading.md section 5.2).
 //!
 //! Owns the inference that `pyarrow` makes from Python values: the kind of each value, the winner among the kinds of a
-//! column, and the check that every value converts to it. Widths are lost on the way, as they are in Python: every integer is
-//! an int64, every instant has microseconds. Fails with `StopIteration` without rows, `ArrowInvalid`, `ArrowTypeError` or
-//! `OverflowError` for columns of mixed kinds.
+//! column, and the check that every value converts to it. Widths are lost on the way, as they are in Python: every
+//! integer is an int64, every instant has microseconds. Fails with `StopIteration` without rows, `ArrowInvalid`,
+//! `ArrowTypeError` or `OverflowError` for columns of mixed kinds.
 
 mod convert;
 
@@ -20,8 +20,8 @@ use crate::value::Value;
 /// Rows that the original looks at.
 pub const INFERENCE_ROWS: usize = 5;
 
-/// The features of rows, given as their columns; all given rows count. Members of inferred structs are sorted by name, as the
-/// `pyarrow` of the viewer has them.
+/// The features of rows, given as their columns; all given rows count. Members of inferred structs are sorted by name,
+/// as the `pyarrow` of the viewer has them.
 ///
 /// # Errors
 /// See the module.

@@ -1,8 +1,8 @@
 //! JSON text as pandas' `ujson` loads it: what a reader of a `Json` column gets (dataset-loading.md section 5.3).
 //!
-//! Owns its leniency and its arithmetic: fractions keep 15 digits and are multiplied by a power of ten that is not exact (`0.3` is
-//! 0.30000000000000004), `NaN` is null, a comma may end an object. Text that it refuses, or that nests beyond
-//! [`limits::NESTING_DEPTH_MAX`], is `None`.
+//! Owns its leniency and its arithmetic: fractions keep 15 digits and are multiplied by a power of ten that is not
+//! exact (`0.3` is 0.30000000000000004), `NaN` is null, a comma may end an object. Text that it refuses, or that nests
+//! beyond [`limits::NESTING_DEPTH_MAX`], is `None`.
 
 use outpost_model::limits;
 use serde_json::{Map, Number, Value as Json};
