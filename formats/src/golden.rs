@@ -105,7 +105,7 @@ pub(crate) fn cell(value: &Value, feature: Option<&Feature>) -> Json {
     match (value, feature) {
         (Value::Null, _) => Json::Null,
         (Value::Str(text), Some(Feature::Json { .. })) => {
-            serde_json::from_str(text).unwrap_or_else(|_| json!(&**text))
+            crate::json_text::ujson::loads(text).unwrap_or_else(|| json!(&**text))
         }
         (Value::Bool(value), _) => json!(value),
         (Value::Int(value), _) => json!(value),

@@ -15,6 +15,7 @@ pub mod features;
 #[cfg(test)]
 mod golden;
 pub mod infer;
+pub mod json;
 pub mod json_text;
 pub mod module;
 #[cfg(test)]

@@ -62,6 +62,7 @@ pub trait Module: Send + Sync {
 pub static MODULES: &[&dyn Module] = &[
     // One row per format, sorted by name.
     &crate::csv::Csv,
+    &crate::json::Json,
     &crate::parquet::Parquet,
     &crate::text::Text,
 ];

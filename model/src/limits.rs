@@ -125,6 +125,8 @@ pub const READ_BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const CHUNK_BYTES: usize = 10 * 1024 * 1024;
 /// Bytes of one file held in memory at once where its format cannot be streamed (a JSON array, one CSV cell).
 pub const WHOLE_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A JSON document that is read as one value, not row by row.
+pub const JSON_DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest footer of a Parquet file.
 pub const PARQUET_FOOTER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest page of a Parquet file, compressed or not.
