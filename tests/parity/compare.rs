@@ -126,18 +126,23 @@ fn check(differences: &mut Vec<String>, what: &str, ours: &Value, expected: &Val
     }
 }
 
-/// Compares the classes of two chains; an expected chain of one link is compared with the outermost link only.
+/// Compares two chains link by link, as far as the expected one goes: classes, and messages that do not name a folder.
 fn check_error(differences: &mut Vec<String>, what: &str, expected: &Value, found: Option<&LoadError>) {
-    let expected_classes: Vec<&str> = expected
-        .as_array()
-        .map(|links| links.iter().filter_map(|link| link["class"].as_str()).collect())
-        .unwrap_or_default();
+    let links = expected.as_array().map(Vec::as_slice).unwrap_or_default();
     let Some(found) = found else {
-        return differences.push(format!("{what}: no error instead of {expected_classes:?}"));
+        return differences.push(format!("{what}: no error instead of {expected}"));
     };
-    let classes: Vec<&str> =
-        found.chain().map(|link| &*link.class).take(expected_classes.len().max(1)).collect();
-    if classes != expected_classes {
+    let mut chain = found.chain();
+    let is_equal = !links.is_empty()
+        && links.iter().all(|link| chain.next().is_some_and(|found| is_link_equal(found, link)));
+    if !is_equal {
         differences.push(format!("{what}: {found}\ninstead of {expected}"));
     }
+}
+
+fn is_link_equal(found: &LoadError, expected: &Value) -> bool {
+    let message = expected["message"].as_str().unwrap_or_default();
+    // Where the library worked on a folder we work on a Hub, and pandas' schema metadata is not kept.
+    let is_comparable = !message.contains("<ROOT>") && !message.contains("-- schema metadata --");
+    expected["class"] == *found.class && (!is_comparable || found.message == message)
 }

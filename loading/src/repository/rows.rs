@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow_schema::FieldRef;
-use outpost_formats::cast::cast_table_to_features;
+use outpost_formats::cast::{cast_table_to_features, cast_table_to_schema};
 use outpost_formats::features::arrow::fields_equal;
 use outpost_formats::features::type_text::schema_text;
 use outpost_formats::infer::{INFERENCE_ROWS, infer_features};
@@ -125,12 +125,20 @@ impl<'a> Tables<'a> {
         })
     }
 
+    /// The table as a builder yields it: cast as a whole to the features that steer reading.
+    fn built(&self, table: Table) -> Result<Table, LoadError> {
+        match &self.steering {
+            Some(features) if !features.0.is_empty() => Ok(cast_table_to_schema(table, features)?),
+            _ => Ok(table),
+        }
+    }
+
     fn next(&mut self, row_limit: usize) -> Result<Option<Table>, LoadError> {
         loop {
             if let Some(open) = &mut self.open {
                 match open.next_table(row_limit)? {
                     Some(table) if table.rows.is_empty() => continue,
-                    Some(table) => return Ok(Some(table)),
+                    Some(table) => return self.built(table).map(Some),
                     None => self.open = None,
                 }
             }
