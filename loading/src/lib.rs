@@ -4,23 +4,23 @@
 //! features. Refuses caching and HTTP: bytes come through [`outpost_hub::Hub`], results are returned. Failures are
 //! [`LoadError`]s with the chain of Python classes and messages that users know.
 
-pub mod card;
-pub mod configs;
-pub mod data_files;
+mod card;
+mod configs;
+mod data_files;
 pub mod error;
-pub mod extensions;
+mod extensions;
 mod features;
-pub mod glob;
+mod glob;
 pub mod guard;
-pub mod infos;
-pub mod listing;
-pub mod module_choice;
-pub mod patterns;
+mod infos;
+mod listing;
+mod module_choice;
+mod patterns;
 mod python;
 pub mod repository;
-pub mod resolve;
+mod resolve;
 mod source;
-pub mod yaml;
+mod yaml;
 
 #[cfg(test)]
 mod test_tables;
