@@ -4,6 +4,7 @@
 //! run-end-encoded arrays are decoded, float16 and float32 are widened exactly, decimals become Python's text.
 //! Refuses unions and intervals (`ArrowNotImplementedError`) and nesting beyond [`limits::NESTING_DEPTH_MAX`].
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -30,11 +31,35 @@ const MS_PER_DAY: i64 = 86_400_000;
 /// `ArrowNotImplementedError` for types that have no value (unions, intervals), `ArrowInvalid` for a row or a
 /// dictionary key outside of the array, `LimitExceeded` for nesting that is too deep.
 pub fn array_value(array: &dyn Array, row: usize) -> Result<Value, FormatError> {
-    nested_value(array, row, 0)
+    nested_value(array, row, Walk { depth: 0, left: &Cell::new(limits::CELL_VALUES_MAX) })
 }
 
-fn nested_value(array: &dyn Array, row: usize, depth: usize) -> Result<Value, FormatError> {
-    if depth > limits::NESTING_DEPTH_MAX {
+/// Where in a cell a value is: how deep, and how many more values the cell may have. Lists of nulls take no bytes in a
+/// file, and list views may show the same items many times.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    depth: usize,
+    left: &'a Cell<usize>,
+}
+
+impl Walk<'_> {
+    fn deeper(self, levels: usize) -> Self {
+        Self { depth: self.depth + levels, ..self }
+    }
+
+    fn take(self, count: usize) -> Result<(), FormatError> {
+        let left = self.left.get().checked_sub(count).ok_or_else(|| {
+            let message =
+                format!("A cell has more than {} values; write shorter lists.", limits::CELL_VALUES_MAX);
+            FormatError::new(ErrorClass::LimitExceeded, message)
+        })?;
+        self.left.set(left);
+        Ok(())
+    }
+}
+
+fn nested_value(array: &dyn Array, row: usize, walk: Walk<'_>) -> Result<Value, FormatError> {
+    if walk.depth > limits::NESTING_DEPTH_MAX {
         let message = format!("Arrow values nested more than {} levels deep", limits::NESTING_DEPTH_MAX);
         return Err(FormatError::new(ErrorClass::LimitExceeded, message));
     }
@@ -48,7 +73,7 @@ fn nested_value(array: &dyn Array, row: usize, depth: usize) -> Result<Value, Fo
     if let Some(value) = scalar_value(array, row) {
         return Ok(value);
     }
-    container_value(array, row, depth)
+    container_value(array, row, walk)
 }
 
 fn primitive<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> T::Native {
@@ -137,30 +162,30 @@ fn temporal_value(array: &dyn Array, row: usize) -> Option<Value> {
     })
 }
 
-fn container_value(array: &dyn Array, row: usize, depth: usize) -> Result<Value, FormatError> {
+fn container_value(array: &dyn Array, row: usize, walk: Walk<'_>) -> Result<Value, FormatError> {
     match array.data_type() {
-        DataType::List(_) => list(&array.as_list::<i32>().value(row), depth),
-        DataType::LargeList(_) => list(&array.as_list::<i64>().value(row), depth),
-        DataType::FixedSizeList(..) => list(&array.as_fixed_size_list().value(row), depth),
-        DataType::ListView(_) => list(&array.as_list_view::<i32>().value(row), depth),
-        DataType::LargeListView(_) => list(&array.as_list_view::<i64>().value(row), depth),
-        DataType::Struct(fields) => members(array.as_struct(), fields, row, depth),
-        DataType::Map(..) => entries(&array.as_map().value(row), depth),
+        DataType::List(_) => list(&array.as_list::<i32>().value(row), walk),
+        DataType::LargeList(_) => list(&array.as_list::<i64>().value(row), walk),
+        DataType::FixedSizeList(..) => list(&array.as_fixed_size_list().value(row), walk),
+        DataType::ListView(_) => list(&array.as_list_view::<i32>().value(row), walk),
+        DataType::LargeListView(_) => list(&array.as_list_view::<i64>().value(row), walk),
+        DataType::Struct(fields) => members(array.as_struct(), fields, row, walk),
+        DataType::Map(..) => entries(&array.as_map().value(row), walk),
         DataType::Dictionary(key_type, _) => match &**key_type {
-            DataType::Int8 => dictionary::<Int8Type>(array, row, depth),
-            DataType::Int16 => dictionary::<Int16Type>(array, row, depth),
-            DataType::Int32 => dictionary::<Int32Type>(array, row, depth),
-            DataType::Int64 => dictionary::<Int64Type>(array, row, depth),
-            DataType::UInt8 => dictionary::<UInt8Type>(array, row, depth),
-            DataType::UInt16 => dictionary::<UInt16Type>(array, row, depth),
-            DataType::UInt32 => dictionary::<UInt32Type>(array, row, depth),
-            DataType::UInt64 => dictionary::<UInt64Type>(array, row, depth),
+            DataType::Int8 => dictionary::<Int8Type>(array, row, walk),
+            DataType::Int16 => dictionary::<Int16Type>(array, row, walk),
+            DataType::Int32 => dictionary::<Int32Type>(array, row, walk),
+            DataType::Int64 => dictionary::<Int64Type>(array, row, walk),
+            DataType::UInt8 => dictionary::<UInt8Type>(array, row, walk),
+            DataType::UInt16 => dictionary::<UInt16Type>(array, row, walk),
+            DataType::UInt32 => dictionary::<UInt32Type>(array, row, walk),
+            DataType::UInt64 => dictionary::<UInt64Type>(array, row, walk),
             _ => Err(not_implemented(array.data_type())),
         },
         DataType::RunEndEncoded(ends, _) => match ends.data_type() {
-            DataType::Int16 => run::<Int16Type>(array, row, depth),
-            DataType::Int32 => run::<Int32Type>(array, row, depth),
-            DataType::Int64 => run::<Int64Type>(array, row, depth),
+            DataType::Int16 => run::<Int16Type>(array, row, walk),
+            DataType::Int32 => run::<Int32Type>(array, row, walk),
+            DataType::Int64 => run::<Int64Type>(array, row, walk),
             _ => Err(not_implemented(array.data_type())),
         },
         other => Err(not_implemented(other)),
@@ -172,28 +197,31 @@ fn not_implemented(data_type: &DataType) -> FormatError {
     FormatError::new(ErrorClass::ArrowNotImplementedError, message)
 }
 
-fn list(items: &ArrayRef, depth: usize) -> Result<Value, FormatError> {
+fn list(items: &ArrayRef, walk: Walk<'_>) -> Result<Value, FormatError> {
+    walk.take(items.len())?;
     let values =
-        (0..items.len()).map(|index| nested_value(items, index, depth + 1)).collect::<Result<_, _>>()?;
+        (0..items.len()).map(|index| nested_value(items, index, walk.deeper(1))).collect::<Result<_, _>>()?;
     Ok(Value::List(values))
 }
 
-fn members(array: &StructArray, fields: &Fields, row: usize, depth: usize) -> Result<Value, FormatError> {
+fn members(array: &StructArray, fields: &Fields, row: usize, walk: Walk<'_>) -> Result<Value, FormatError> {
+    walk.take(fields.len())?;
     let mut members = Vec::with_capacity(fields.len());
     for (field, column) in fields.iter().zip(array.columns()) {
-        members.push((Arc::from(field.name().as_str()), nested_value(column, row, depth + 1)?));
+        members.push((Arc::from(field.name().as_str()), nested_value(column, row, walk.deeper(1))?));
     }
     Ok(Value::Struct(members))
 }
 
 /// A map cell as a list of `[key, value]` pairs, the form in which its JSON is written.
-fn entries(entries: &StructArray, depth: usize) -> Result<Value, FormatError> {
+fn entries(entries: &StructArray, walk: Walk<'_>) -> Result<Value, FormatError> {
+    walk.take(entries.len())?;
     let mut pairs = Vec::with_capacity(entries.len());
     for row in 0..entries.len() {
         let pair = entries
             .columns()
             .iter()
-            .map(|column| nested_value(column, row, depth + 2))
+            .map(|column| nested_value(column, row, walk.deeper(2)))
             .collect::<Result<Vec<_>, _>>()?;
         pairs.push(Value::List(pair));
     }
@@ -203,18 +231,18 @@ fn entries(entries: &StructArray, depth: usize) -> Result<Value, FormatError> {
 fn dictionary<K: ArrowDictionaryKeyType>(
     array: &dyn Array,
     row: usize,
-    depth: usize,
+    walk: Walk<'_>,
 ) -> Result<Value, FormatError> {
     let array = array.as_dictionary::<K>();
     match array.key(row) {
-        Some(key) => nested_value(array.values(), key, depth + 1),
+        Some(key) => nested_value(array.values(), key, walk.deeper(1)),
         None => Ok(Value::Null),
     }
 }
 
-fn run<R: RunEndIndexType>(array: &dyn Array, row: usize, depth: usize) -> Result<Value, FormatError> {
+fn run<R: RunEndIndexType>(array: &dyn Array, row: usize, walk: Walk<'_>) -> Result<Value, FormatError> {
     let array = array.as_run::<R>();
-    nested_value(array.values(), array.get_physical_index(row), depth + 1)
+    nested_value(array.values(), array.get_physical_index(row), walk.deeper(1))
 }
 
 fn decimal(unscaled: &str, scale: i32) -> Value {

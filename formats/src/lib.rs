@@ -4,6 +4,7 @@
 //! format. Refuses the network: bytes come through [`source::ByteSource`]. Bytes are hostile: every reader works
 //! within [`outpost_model::limits`] and fails with a [`FormatError`], never with a panic.
 
+pub mod arrow;
 pub mod arrow_values;
 mod batch_rows;
 pub mod cast;
@@ -27,6 +28,7 @@ pub mod source;
 pub mod table;
 pub mod text;
 pub mod value;
+mod windows;
 
 pub use arrow_values::array_value;
 pub use cast::{cast_column, cast_table_to_features, cast_table_to_schema};

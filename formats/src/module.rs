@@ -61,6 +61,7 @@ pub trait Module: Send + Sync {
 /// Every format that can be read.
 pub static MODULES: &[&dyn Module] = &[
     // One row per format, sorted by name.
+    &crate::arrow::Arrow,
     &crate::csv::Csv,
     &crate::json::Json,
     &crate::parquet::Parquet,

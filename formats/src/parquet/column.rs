@@ -15,8 +15,8 @@ use outpost_model::limits;
 
 use super::codec;
 use super::page_header::{self, DataV2, HeaderError, PageHeader, PageKind};
-use super::windows::Windows;
 use crate::error::{ErrorClass, FormatError};
+use crate::windows::Windows;
 
 /// Read ahead at a page whose chunk is large: a header and a small page.
 const LARGE_CHUNK_AHEAD_BYTES: usize = 16 * 1024;

@@ -13,9 +13,9 @@ use ::parquet::schema::types::SchemaDescriptor;
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use outpost_model::limits;
 
-use super::windows::Windows;
 use crate::error::{ErrorClass, FormatError};
 use crate::source::ByteSource;
+use crate::windows::Windows;
 
 /// Length and magic bytes at the end of the file.
 const TAIL_BYTES: usize = 8;

@@ -9,7 +9,6 @@ mod column;
 mod footer;
 mod page_header;
 mod reader;
-mod windows;
 
 #[cfg(test)]
 mod tests;

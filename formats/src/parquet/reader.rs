@@ -6,18 +6,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ::parquet::arrow::FieldLevels;
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-use arrow_schema::{ArrowError, FieldRef};
-use outpost_model::limits;
-
 use super::column::RowGroup;
 use super::footer::{Footer, parquet_error};
-use crate::batch_rows::append_rows;
+use crate::batch_rows::{OpenBatch, Rows};
 use crate::error::{ErrorClass, FormatError};
 use crate::features::type_text::schema_text;
 use crate::table::{Table, TableReader};
 use crate::value::Value;
+use ::parquet::arrow::FieldLevels;
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use arrow_schema::{ArrowError, FieldRef};
 
 /// Values decoded at once, by the sizes that the footer states.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
@@ -37,6 +35,7 @@ pub(super) struct ParquetReader {
 struct OpenGroup {
     /// Starts at the first asked row; `None` when the group is only counted.
     batches: Option<ParquetRecordBatchReader>,
+    batch: Option<OpenBatch>,
     rows_left: usize,
 }
 
@@ -59,7 +58,7 @@ impl ParquetReader {
             self.next_group += 1;
             let rows = usize::try_from(self.footer.metadata.row_group(index).num_rows()).unwrap_or(0);
             if rows > 0 {
-                return Ok(Some(OpenGroup { batches: None, rows_left: rows }));
+                return Ok(Some(OpenGroup { batches: None, batch: None, rows_left: rows }));
             }
             if index == 0 && self.batch_is_first_group {
                 return Err(FormatError::new(
@@ -89,28 +88,33 @@ impl ParquetReader {
     /// Up to `row_limit` rows of the open group.
     fn read_rows(&self, group: &mut OpenGroup, row_limit: usize) -> Result<Vec<Vec<Value>>, FormatError> {
         let wanted = row_limit.min(group.rows_left);
-        let mut rows = Vec::new();
-        if wanted == 0 {
-            return Ok(rows);
-        }
         if self.fields.is_empty() {
             return Ok(vec![Vec::new(); wanted]);
         }
-        if group.batches.is_none() {
-            group.batches = Some(self.batches(wanted)?);
-        }
-        let mut bytes = 0;
-        while rows.len() < wanted && bytes < limits::TABLE_BYTES_MAX {
-            let batch = group.batches.as_mut().and_then(Iterator::next);
-            let Some(batch) = batch.transpose().map_err(arrow_error)? else {
-                return Err(FormatError::new(
-                    ErrorClass::OSError,
-                    "A row group of this Parquet file holds fewer rows than its footer says.",
-                ));
+        let mut rows = Rows::new(wanted);
+        while !rows.is_full() {
+            let mut batch = match group.batch.take() {
+                Some(batch) => batch,
+                None => self.next_batch(group, wanted)?,
             };
-            bytes += append_rows(&batch, wanted - rows.len(), &mut rows)?;
+            batch.move_rows(&mut rows)?;
+            group.batch = (batch.rows_left() > 0).then_some(batch);
         }
-        Ok(rows)
+        Ok(rows.rows)
+    }
+
+    fn next_batch(&self, group: &mut OpenGroup, row_limit: usize) -> Result<OpenBatch, FormatError> {
+        if group.batches.is_none() {
+            group.batches = Some(self.batches(row_limit)?);
+        }
+        let batch = group.batches.as_mut().and_then(Iterator::next);
+        match batch.transpose().map_err(arrow_error)? {
+            Some(batch) => Ok(OpenBatch::new(batch)),
+            None => Err(FormatError::new(
+                ErrorClass::OSError,
+                "A row group of this Parquet file holds fewer rows than its footer says.",
+            )),
+        }
     }
 }
 

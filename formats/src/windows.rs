@@ -1,7 +1,7 @@
 //! Ranged reads of one file with a small memory of recent windows.
 //!
-//! Owns how many bytes a Parquet reader asks for: a window is read ahead where small neighbours follow, anything large
-//! is read exactly. Refuses ranges beyond the file. A failed read is the source's error, handed through.
+//! Owns how many bytes the columnar readers ask for: a window is read ahead where small neighbours follow, anything
+//! large is read exactly. Refuses ranges beyond the file. A failed read is the source's error, handed through.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use crate::source::ByteSource;
 const WINDOWS_MAX: usize = 64;
 
 /// The recent windows of one file.
-pub(super) struct Windows {
+pub(crate) struct Windows {
     source: Arc<dyn ByteSource>,
     recent: VecDeque<(u64, Bytes)>,
 }
 
 impl Windows {
-    pub(super) fn new(source: Arc<dyn ByteSource>) -> Self {
+    pub(crate) fn new(source: Arc<dyn ByteSource>) -> Self {
         Self { source, recent: VecDeque::new() }
     }
 
-    pub(super) fn file_len(&self) -> u64 {
+    pub(crate) fn file_len(&self) -> u64 {
         self.source.len()
     }
 
     /// Exactly `len` bytes at `start`; a miss reads `ahead` bytes when that is more.
-    pub(super) fn read(&mut self, start: u64, len: usize, ahead: usize) -> Result<Bytes, FormatError> {
+    pub(crate) fn read(&mut self, start: u64, len: usize, ahead: usize) -> Result<Bytes, FormatError> {
         self.check(start, len)?;
         let known = self.known(start);
         if known.len() >= len {
@@ -49,7 +49,7 @@ impl Windows {
     }
 
     /// The bytes at `start` that are at hand, after a read of `ahead` when there are none.
-    pub(super) fn peek(&mut self, start: u64, ahead: usize) -> Result<Bytes, FormatError> {
+    pub(crate) fn peek(&mut self, start: u64, ahead: usize) -> Result<Bytes, FormatError> {
         let known = self.known(start);
         if !known.is_empty() {
             return Ok(known);
@@ -61,7 +61,7 @@ impl Windows {
     fn check(&self, start: u64, len: usize) -> Result<(), FormatError> {
         let end = start.checked_add(len as u64);
         if end.is_none_or(|end| end > self.source.len()) {
-            return Err(FormatError::new(ErrorClass::OSError, "Parquet file ends before its last page."));
+            return Err(FormatError::new(ErrorClass::OSError, "The file ends before what it says it holds."));
         }
         Ok(())
     }
