@@ -17,11 +17,10 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::error::ApiError;
-use super::response::{X_SYNC_POSITION, render_error, set_position, text, text_no_store};
+use super::response::{VARY_ENCODING, X_SYNC_POSITION, render_error, set_position, text, text_no_store};
 use super::{App, cors, router};
 use crate::metrics::Counting;
 
-const VARY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 const VARY_ENCODING_ORIGIN: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
 
 /// The outermost layer of the API, and the API as one function.
@@ -81,7 +80,7 @@ impl Frame {
     }
 
     fn finish_headers(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>, position: Position) {
-        if !headers.contains_key(X_SYNC_POSITION) {
+        if headers.get(X_SYNC_POSITION).is_none_or(HeaderValue::is_empty) {
             self.set_known_position(headers, position);
         }
         match origin {

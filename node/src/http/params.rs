@@ -5,9 +5,9 @@
 //! is not a mistake of form, it just never exists.
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, IF_NONE_MATCH};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use outpost_model::{ArtifactKey, ConfigName, DatasetName, Level, SplitName, StepKind, limits};
 
 use super::encoding::Encoding;
@@ -48,6 +48,8 @@ pub struct ReadRequest {
     pub encoding: Encoding,
     /// Whether credentials came along.
     pub caller: Caller,
+    /// The tags that the caller has an answer for.
+    pub if_none_match: Option<HeaderValue>,
 }
 
 /// The artifact that a request asks for.
@@ -99,6 +101,7 @@ impl ReadRequest {
             length: None,
             encoding: Encoding::negotiate(encoding),
             caller,
+            if_none_match: headers.get(IF_NONE_MATCH).cloned(),
         };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*name {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
@@ -23,6 +23,9 @@ pub const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 pub const X_REVISION: HeaderName = HeaderName::from_static("x-revision");
 /// The position that an answer contains (design section 6).
 pub const X_SYNC_POSITION: HeaderName = HeaderName::from_static("x-sync-position");
+
+/// What answers depend on for requests without an `Origin`.
+pub const VARY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -74,6 +77,9 @@ impl Ready {
     pub fn new(head: &ReadyHead, body: Bytes, encoding: Encoding, max_ages: &MaxAges) -> Self {
         let status = StatusCode::from_u16(head.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut headers = HeaderMap::with_capacity(16);
+        // Overwritten for each request: a header that is there already costs no growth of the map.
+        headers.insert(VARY, VARY_ENCODING);
+        headers.insert(X_SYNC_POSITION, HeaderValue::from_static(""));
         headers.insert(CONTENT_TYPE, JSON);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         headers.insert(X_REVISION, text_value(head.revision.as_str()));
@@ -105,11 +111,10 @@ impl Ready {
         &self.body
     }
 
-    fn to_response(&self, request: &HeaderMap) -> Response<Body> {
+    fn to_response(&self, if_none_match: Option<&HeaderValue>) -> Response<Body> {
         let mut headers = self.headers.clone();
-        let unchanged = request
-            .get(IF_NONE_MATCH)
-            .is_some_and(|wanted| headers.get(ETAG).is_some_and(|tag| is_listed(wanted, tag)));
+        let unchanged =
+            if_none_match.is_some_and(|wanted| headers.get(ETAG).is_some_and(|tag| is_listed(wanted, tag)));
         let (status, body) = if unchanged {
             for gone in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING] {
                 headers.remove(gone);
@@ -129,11 +134,11 @@ impl Ready {
 #[must_use]
 pub fn render(
     result: Result<Arc<Ready>, ApiError>,
-    request: &HeaderMap,
+    if_none_match: Option<&HeaderValue>,
     max_ages: &MaxAges,
 ) -> Response<Body> {
     match result {
-        Ok(ready) => ready.to_response(request),
+        Ok(ready) => ready.to_response(if_none_match),
         Err(error) => render_error(&error, max_ages),
     }
 }
@@ -233,26 +238,26 @@ mod tests {
         Ready::new(&head, Bytes::from_static(b"{}"), Encoding::Gzip, &MaxAges::new(120, 0))
     }
 
-    fn headers(if_none_match: &str) -> HeaderMap {
-        HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_str(if_none_match).unwrap())])
+    fn listing(tags: &str) -> HeaderValue {
+        HeaderValue::from_str(tags).unwrap()
     }
 
     #[test]
     fn a_listed_tag_is_answered_with_304_and_no_body_headers() {
         let tag = format!("\"{}-gzip\"", "07".repeat(16));
         for list in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
-            let response = ready(None).to_response(&headers(&list));
+            let response = ready(None).to_response(Some(&listing(&list)));
             assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{list}");
             assert_eq!(response.headers().get(ETAG).unwrap(), tag.as_str());
             assert!(!response.headers().contains_key(CONTENT_LENGTH));
         }
-        let response = ready(None).to_response(&headers(&tag.replace("-gzip", "")));
+        let response = ready(None).to_response(Some(&listing(&tag.replace("-gzip", ""))));
         assert_eq!(response.status(), StatusCode::OK);
     }
 
     #[test]
     fn stored_errors_have_their_code_and_no_tag() {
-        let response = ready(Some(ErrorCode::EmptyDatasetError)).to_response(&headers("*"));
+        let response = ready(Some(ErrorCode::EmptyDatasetError)).to_response(Some(&listing("*")));
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers().get(X_ERROR_CODE).unwrap(), "EmptyDatasetError");
         assert_eq!(response.headers().get(CACHE_CONTROL).unwrap(), "no-store");

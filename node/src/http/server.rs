@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::Frame;
-use super::stalling::StallGuard;
+use super::stalling::{Activity, StallGuard};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -91,11 +91,7 @@ pub async fn serve(listener: TcpListener, frame: Arc<Frame>, stop: CancellationT
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits::REQUEST_HEAD_TIMEOUT_MS))
-        .max_buf_size(limits::REQUEST_HEAD_BYTES_MAX);
+    builder.http1().max_buf_size(limits::REQUEST_HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -113,9 +109,14 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to turn off Nagle's algorithm");
     }
+    let activity = Activity::start();
+    let guarded = StallGuard::new(stream, Arc::clone(&activity));
     let service = service_fn(move |request: Request<Incoming>| {
-        let frame = Arc::clone(&frame);
-        async move { Ok::<_, Infallible>(frame.handle(request.map(Body::new)).await) }
+        let (frame, activity) = (Arc::clone(&frame), Arc::clone(&activity));
+        async move {
+            let _answering = activity.answering();
+            Ok::<_, Infallible>(frame.handle(request.map(Body::new)).await)
+        }
     });
-    builder.serve_connection(TokioIo::new(StallGuard::new(stream)), service).into_owned()
+    builder.serve_connection(TokioIo::new(guarded), service).into_owned()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use outpost_model::StepKind;
 
 use crate::http::App;
@@ -14,9 +14,9 @@ use crate::http::ready_cache::View;
 use crate::http::response::{Ready, render};
 
 /// Answers with rows `offset..offset + length`.
-pub async fn rows(State(app): State<App>, request: ReadRequest, headers: HeaderMap) -> Response<Body> {
+pub async fn rows(State(app): State<App>, request: ReadRequest) -> Response<Body> {
     let result = read_page(&app, &request).await;
-    render(result, &headers, app.read.max_ages())
+    render(result, request.if_none_match.as_ref(), app.read.max_ages())
 }
 
 async fn read_page(app: &App, request: &ReadRequest) -> Result<Arc<Ready>, ApiError> {

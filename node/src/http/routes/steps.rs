@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use outpost_model::StepKind;
 
 use crate::http::App;
@@ -26,29 +26,24 @@ const IS_VALID: EndpointSteps = EndpointSteps {
 };
 
 /// `GET /splits`: the splits of a dataset or of one config.
-pub async fn splits(State(app): State<App>, request: ReadRequest, headers: HeaderMap) -> Response<Body> {
-    answer(&app, &request, &headers, &SPLITS).await
+pub async fn splits(State(app): State<App>, request: ReadRequest) -> Response<Body> {
+    answer(&app, &request, &SPLITS).await
 }
 
 /// `GET /first-rows`: features and first rows of a split.
-pub async fn first_rows(State(app): State<App>, request: ReadRequest, headers: HeaderMap) -> Response<Body> {
-    answer(&app, &request, &headers, &FIRST_ROWS).await
+pub async fn first_rows(State(app): State<App>, request: ReadRequest) -> Response<Body> {
+    answer(&app, &request, &FIRST_ROWS).await
 }
 
 /// `GET /is-valid`: which features of the viewer a dataset, config or split has.
-pub async fn is_valid(State(app): State<App>, request: ReadRequest, headers: HeaderMap) -> Response<Body> {
-    answer(&app, &request, &headers, &IS_VALID).await
+pub async fn is_valid(State(app): State<App>, request: ReadRequest) -> Response<Body> {
+    answer(&app, &request, &IS_VALID).await
 }
 
-async fn answer(
-    app: &App,
-    request: &ReadRequest,
-    headers: &HeaderMap,
-    steps: &EndpointSteps,
-) -> Response<Body> {
+async fn answer(app: &App, request: &ReadRequest, steps: &EndpointSteps) -> Response<Body> {
     let result = match request.target(steps) {
         Ok(target) => app.read.read(target, View::Whole, request.encoding, request.caller).await,
         Err(error) => Err(error),
     };
-    render(result, headers, app.read.max_ages())
+    render(result, request.if_none_match.as_ref(), app.read.max_ages())
 }
