@@ -205,6 +205,8 @@ pub const STORE_INLINE_BYTES_MAX: usize = 1_000;
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// The embedded store's own periodic flush, behind the flush that every acknowledged write waits for.
 pub const STORE_FLUSH_MS: u64 = 500;
+/// Entry summaries, and names listed in them, that the embedded store keeps in memory for planning.
+pub const STORE_SUMMARIES_KEPT_MAX: usize = 200_000;
 /// How long opening a store waits for another process to let go of it.
 pub const STORE_LOCK_WAIT_MS: u64 = 15_000;
 /// Writes waiting for the embedded store's writer; more wait in their callers.

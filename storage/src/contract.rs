@@ -84,7 +84,7 @@ macro_rules! authority_contract {
                 a_worker_wakes_when_a_back_off_ends, a_worker_wakes_when_a_child_is_created,
                 no_wake_up_is_missed;
             concurrency: many_workers_do_each_job_once, workers_that_die_lose_nothing,
-                racing_submissions_create_one_job;
+                racing_submissions_create_one_job, readers_see_whole_entries_while_they_are_replaced;
             followers: the_mirror_reads_what_the_authority_reads, a_position_contains_what_it_was_answered_for,
                 every_change_is_in_the_log, the_log_is_read_in_pieces, the_future_is_a_gap,
                 watchers_are_told_the_latest_seq, the_position_survives_a_restart;

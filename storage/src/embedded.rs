@@ -16,6 +16,7 @@ mod ops;
 mod queue;
 mod records;
 mod scrub;
+mod summaries;
 mod witness;
 mod writer;
 

@@ -1,14 +1,16 @@
 //! Many callers at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use outpost_model::planning::Event;
-use outpost_model::{ArtifactKey, Queue, TimestampMs, limits};
+use outpost_model::{ArtifactKey, Entry, ErrorCode, Queue, TimestampMs, limits};
 
-use super::{Calls, Subject, T0, dataset, usual_result};
+use super::{Calls, Subject, T0, dataset, failure, root, usual_result};
 use crate::authority::{Authority, ReleaseReason};
 use crate::error::StorageError;
+use crate::mirror::MirrorEntry;
 
 const DATASETS: usize = 30;
 const STEPS: usize = 7;
@@ -153,4 +155,58 @@ pub async fn racing_submissions_create_one_job(subject: &mut dyn Subject) {
     }
     assert_eq!(created, 1);
     assert_eq!(authority.state_of("u/d").await.jobs.len(), 1);
+}
+
+/// Bodies do not compress and span many chunks, so that a mixture of two versions would show.
+pub async fn readers_see_whole_entries_while_they_are_replaced(subject: &mut dyn Subject) {
+    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let done = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (mirror, done) = (mirror.clone(), done.clone());
+            tokio::task::spawn_blocking(move || {
+                let mut seen = BTreeSet::new();
+                while !done.load(Ordering::Relaxed) {
+                    if let Some(read) = mirror.get(&root("u/d")).unwrap() {
+                        assert_eq!(version_of(&read), read.version);
+                        seen.insert(read.version);
+                    }
+                }
+                seen.len()
+            })
+        })
+        .collect();
+    authority.publish("u/d", "r1").await;
+    for number in 0..200 {
+        let claim = authority.claim_now().await;
+        let mut random = fastrand::Rng::with_seed(number);
+        let size = random.usize(20_000..60_000);
+        let body: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
+        let entry = Entry { body: body.into(), ..failure(&claim, ErrorCode::HfHubError) };
+        authority.store(&claim, entry).await;
+        authority.publish("u/d", &format!("r{}", number + 2)).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 1, "the reader saw no replacement");
+    }
+}
+
+/// The version that an entry with the content that was read has.
+fn version_of(read: &MirrorEntry) -> [u8; 32] {
+    let entry = Entry {
+        key: root("u/d"),
+        http_status: read.http_status,
+        error_code: read.error_code,
+        revision: read.revision.clone(),
+        body: read.body.clone(),
+        details: None,
+        names: Vec::new(),
+        progress: None,
+        job_runner_version: 0,
+        failed_runs: 0,
+        updated_at: T0,
+        duration_ms: 0,
+    };
+    entry.version()
 }

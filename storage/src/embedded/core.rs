@@ -4,10 +4,10 @@
 //! and position, and changes memory only after the batch was taken. Superseded chunks are listed in the same batch
 //! and deleted after the flush. An engine failure in here is fatal for the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use outpost_model::planning::DatasetState;
+use outpost_model::planning::{DatasetState, EntrySummary};
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, JobId, Position, StepKind};
 
 use super::blob::Blob;
@@ -15,6 +15,7 @@ use super::entries::{self, PreparedEntry};
 use super::keys;
 use super::queue::QueueIndex;
 use super::records::{Head, LiveJob, Meta, StoredChange, StoredDataset, StoredJob};
+use super::summaries::Summaries;
 use crate::error::StorageError;
 use crate::kv::{Batch, Kv};
 use crate::mirror::Changed;
@@ -40,6 +41,7 @@ pub(super) struct Core {
     pub(super) meta: Meta,
     pub(super) entry_counts: EntryCounts,
     pub(super) queue: QueueIndex,
+    pub(super) summaries: Summaries,
     /// Records kept in the change log.
     pub(super) log_records_max: u64,
     /// Commits so far.
@@ -56,6 +58,8 @@ struct Draft {
     meta: Meta,
     entry_counts: EntryCounts,
     garbage: Vec<u64>,
+    /// Datasets whose entries change.
+    touched: HashSet<DatasetName>,
 }
 
 impl Core {
@@ -73,6 +77,36 @@ impl Core {
         &self,
         dataset: &DatasetName,
     ) -> Result<(DatasetState, Vec<ArtifactKey>), StorageError> {
+        let (entries, damaged) = match self.summaries.get(dataset) {
+            Some(kept) => (kept.clone(), Vec::new()),
+            None => self.read_summaries(dataset)?,
+        };
+        Ok((self.state_with(dataset, entries)?, damaged))
+    }
+
+    /// As [`Core::state_of`], for an operation that changes the dataset: the summaries are its own until it gives them
+    /// back with [`Core::keep_summaries`].
+    pub(super) fn take_state_of(
+        &mut self,
+        dataset: &DatasetName,
+    ) -> Result<(DatasetState, Vec<ArtifactKey>), StorageError> {
+        let (entries, damaged) = match self.summaries.take(dataset) {
+            Some(kept) => (kept, Vec::new()),
+            None => self.read_summaries(dataset)?,
+        };
+        Ok((self.state_with(dataset, entries)?, damaged))
+    }
+
+    /// Keeps what planning needs of a dataset's entries, all as they were committed.
+    pub(super) fn keep_summaries(&mut self, dataset: DatasetName, entries: Vec<EntrySummary>) {
+        self.summaries.keep(dataset, entries);
+    }
+
+    fn state_with(
+        &self,
+        dataset: &DatasetName,
+        entries: Vec<EntrySummary>,
+    ) -> Result<DatasetState, StorageError> {
         let revision = match self.dataset(dataset) {
             Ok(record) => record.map(|record| record.revision),
             Err(StorageError::Damaged(cause)) => {
@@ -81,15 +115,21 @@ impl Core {
             }
             Err(error) => return Err(error),
         };
-        let mut state = DatasetState { revision, entries: Vec::new(), jobs: self.queue.jobs_of(dataset) };
-        let mut damaged = Vec::new();
+        Ok(DatasetState { revision, entries, jobs: self.queue.jobs_of(dataset) })
+    }
+
+    fn read_summaries(
+        &self,
+        dataset: &DatasetName,
+    ) -> Result<(Vec<EntrySummary>, Vec<ArtifactKey>), StorageError> {
+        let (mut entries, mut damaged) = (Vec::new(), Vec::new());
         for pair in self.kv.state.prefix(&keys::entries_of(dataset)) {
             let (key, value) = pair?;
             let Some(key) = ArtifactKey::from_bytes(&key[1..]) else { continue };
             let summary = record::decode::<Head>(&value)
                 .and_then(|head| entries::summary(key.clone(), &head, &self.kv));
             match summary {
-                Ok(summary) => state.entries.push(summary),
+                Ok(summary) => entries.push(summary),
                 Err(StorageError::Damaged(cause)) => {
                     tracing::error!(%key, %cause, "a stored entry is damaged and will be computed again");
                     damaged.push(key);
@@ -97,7 +137,7 @@ impl Core {
                 Err(error) => return Err(error),
             }
         }
-        Ok((state, damaged))
+        Ok((entries, damaged))
     }
 
     /// Applies all changes or none.
@@ -146,6 +186,7 @@ impl Core {
             meta: self.meta.clone(),
             entry_counts: self.entry_counts.clone(),
             garbage: Vec::new(),
+            touched: HashSet::new(),
         }
     }
 
@@ -159,12 +200,16 @@ impl Core {
         self.meta = draft.meta;
         self.entry_counts = draft.entry_counts;
         self.garbage.extend(draft.garbage);
+        for dataset in &draft.touched {
+            self.summaries.take(dataset);
+        }
         Ok(())
     }
 
     fn draft_entry(&self, draft: &mut Draft, entry: PreparedEntry) -> Result<(), StorageError> {
         let key = entry.key.clone();
         self.forget_entry(draft, &key)?;
+        draft.touched.insert(key.dataset().clone());
         let head = entry.write(&mut draft.meta.next_blob, &self.kv.chunks)?;
         *draft.entry_counts.entry((key.kind(), head.http_status)).or_default() += 1;
         draft.batch.put(keys::entry(&key), record::encode(&head));
@@ -174,6 +219,7 @@ impl Core {
 
     fn draft_deletion(&self, draft: &mut Draft, key: &ArtifactKey) -> Result<(), StorageError> {
         self.forget_entry(draft, key)?;
+        draft.touched.insert(key.dataset().clone());
         draft.batch.delete(keys::entry(key));
         draft.log(self.log_records_max, &Changed::Entry(key.clone()));
         Ok(())

@@ -14,6 +14,7 @@ use super::core::{Core, EntryCounts};
 use super::keys;
 use super::queue::QueueIndex;
 use super::records::{FORMAT_VERSION, LiveJob, Meta, StoredJob};
+use super::summaries::Summaries;
 use super::witness::Witness;
 use super::writer::delete_garbage;
 use crate::error::StorageError;
@@ -127,6 +128,7 @@ fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
         meta,
         entry_counts,
         queue: QueueIndex::default(),
+        summaries: Summaries::default(),
         log_records_max: limits::CHANGE_LOG_RECORDS_MAX,
         writes: 0,
         next_token,

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use outpost_model::job::backoff_ms;
 use outpost_model::planning::{self, DatasetState, Event, Task};
 use outpost_model::{
-    DatasetName, DatasetRecord, Job, JobId, JobState, Lease, NewJob, Queue, TimestampMs, limits,
+    ArtifactKey, DatasetName, DatasetRecord, Job, JobId, JobState, Lease, NewJob, Queue, TimestampMs, limits,
 };
 
 use super::core::{Change, Core};
@@ -34,13 +34,11 @@ pub(super) fn submit(
     now: TimestampMs,
 ) -> Result<Submitted, StorageError> {
     core.queue.advance(now);
-    let (state, damaged) = core.state_of(dataset)?;
+    let (state, damaged) = core.take_state_of(dataset)?;
     let tasks = planning::plan(dataset, &state, event);
     let mut changes: Vec<Change> = damaged.into_iter().map(Change::DeleteEntry).collect();
     let jobs_created = add_tasks(core, &mut changes, dataset, tasks, now);
-    if !changes.is_empty() {
-        core.commit(changes)?;
-    }
+    commit_and_keep(core, dataset, state, changes)?;
     Ok(Submitted { position: core.position(), jobs_created })
 }
 
@@ -80,7 +78,7 @@ pub(super) fn finish(
     let live = core.queue.held(lease, now)?.clone();
     let job = &live.job;
     let dataset = job.key.dataset().clone();
-    let (mut state, damaged) = core.state_of(&dataset)?;
+    let (mut state, damaged) = core.take_state_of(&dataset)?;
     if state.revision.as_ref() != Some(&job.revision) {
         return Err(StorageError::LeaseLost("the dataset's revision changed"));
     }
@@ -99,7 +97,7 @@ pub(super) fn finish(
     let event = Event::Finished { key: job.key.clone(), priority: job.priority };
     let tasks = planning::plan(&dataset, &state, &event);
     let jobs_created = add_tasks(core, &mut changes, &dataset, tasks, now);
-    core.commit(changes)?;
+    commit_and_keep(core, &dataset, state, changes)?;
     Ok(Finished { position: core.position(), jobs_created, requeued })
 }
 
@@ -153,6 +151,26 @@ pub(super) fn expire_leases(core: &mut Core, now: TimestampMs) -> Result<Vec<Cla
         core.commit(changes)?;
     }
     Ok(claims)
+}
+
+/// Commits, and keeps what planning will need of the dataset next time. `state` already holds what was stored.
+fn commit_and_keep(
+    core: &mut Core,
+    dataset: &DatasetName,
+    mut state: DatasetState,
+    changes: Vec<Change>,
+) -> Result<(), StorageError> {
+    let deleted = |change: &Change| match change {
+        Change::DeleteEntry(key) => Some(key.clone()),
+        _ => None,
+    };
+    let deleted: HashSet<ArtifactKey> = changes.iter().filter_map(deleted).collect();
+    if !changes.is_empty() {
+        core.commit(changes)?;
+    }
+    state.entries.retain(|entry| !deleted.contains(&entry.key));
+    core.keep_summaries(dataset.clone(), state.entries);
+    Ok(())
 }
 
 /// Reserves tokens when none is left; says whether it did. Tokens are given out without waiting for the disk, so they
