@@ -5,11 +5,12 @@ use std::sync::Arc;
 use outpost_model::job::backoff_ms;
 use outpost_model::{JobState, limits};
 
-use super::super::EmbeddedStore;
 use super::super::load::load;
+use super::super::{EmbeddedStore, keys};
 use crate::authority::Authority;
 use crate::contract::{Calls, T0, dataset, usual_result};
 use crate::error::StorageError;
+use crate::kv::Batch;
 use crate::mirror::Mirror;
 
 fn authority(store: &EmbeddedStore) -> Arc<dyn Authority> {
@@ -57,7 +58,31 @@ async fn superseded_chunks_are_deleted() {
     let store = EmbeddedStore::open(directory.path()).unwrap();
     let chunks = 100_000usize.div_ceil(limits::STORE_CHUNK_BYTES);
     assert_eq!(store.inner.kv.chunks.from(&[]).count(), chunks);
-    assert_eq!(store.inner.kv.state.prefix(&[super::super::keys::GARBAGE]).count(), 0);
+    assert_eq!(store.inner.kv.state.prefix(&[keys::GARBAGE]).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leftovers_of_a_crash_are_deleted_at_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let (core, witness, report) = load(directory.path(), 1_000).unwrap();
+    // Chunks of a commit that never came, and a superseded blob whose deletion never came.
+    let (orphan, superseded) = (core.meta.next_blob, core.meta.next_blob + 1);
+    let mut chunks = Batch::new();
+    chunks.put(keys::chunk(orphan, 0), vec![1]);
+    core.kv.chunks.apply(chunks).unwrap();
+    drop((core, witness, report));
+    let (mut core, witness, report) = load(directory.path(), 1_000).unwrap();
+    assert_eq!(core.kv.chunks.from(&[]).count(), 0);
+    core.change_meta(|meta| meta.next_blob = superseded + 1).unwrap();
+    let (mut chunks, mut marks) = (Batch::new(), Batch::new());
+    chunks.put(keys::chunk(superseded, 0), vec![1]);
+    marks.put(keys::garbage(superseded), Vec::new());
+    core.kv.chunks.apply(chunks).unwrap();
+    core.kv.state.apply(marks).unwrap();
+    drop((core, witness, report));
+    let (core, ..) = load(directory.path(), 1_000).unwrap();
+    assert_eq!(core.kv.chunks.from(&[]).count(), 0);
+    assert_eq!(core.kv.state.prefix(&[keys::GARBAGE]).count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +98,7 @@ async fn the_change_log_is_trimmed_and_says_so() {
     assert_eq!(store.changes_after(14, 100), Ok(None));
     let kept = store.changes_after(15, 100).unwrap().unwrap();
     assert_eq!(kept.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (16..=25).collect::<Vec<_>>());
-    assert_eq!(store.inner.kv.state.prefix(&[super::super::keys::LOG]).count(), 10);
+    assert_eq!(store.inner.kv.state.prefix(&[keys::LOG]).count(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
