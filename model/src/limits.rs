@@ -71,6 +71,8 @@ pub const MAINTENANCE_PERIOD_MS: u64 = 600_000;
 pub const MAINTENANCE_PAGE: usize = 256;
 /// How often the progress of a folder Hub's first pass is printed.
 pub const PROGRESS_PERIOD_MS: u64 = 1_000;
+/// How often it is looked at.
+pub const PROGRESS_LOOK_MS: u64 = 50;
 /// Tries of one Hub request before its error is final.
 pub const HUB_ATTEMPTS_MAX: u32 = 5;
 /// An access check, which a reader waits for (`API_HF_TIMEOUT_SECONDS`).

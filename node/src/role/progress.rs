@@ -1,7 +1,7 @@
 //! How far the first pass over a folder is, in log lines.
 //!
 //! Owns the count of datasets whose jobs have all ended. Learns from the workers which datasets moved and looks only
-//! at those, at most once per [`limits::PROGRESS_PERIOD_MS`]. A state that cannot be read is looked at again.
+//! at those. Logs at most once per [`limits::PROGRESS_PERIOD_MS`]. A state that cannot be read is looked at again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,18 +87,20 @@ impl Progress {
     /// Logs how far the pass is until it is through.
     pub async fn report_loop(&self, intake: &Intake, public_url: &str) {
         let started = Instant::now();
-        let mut logged = 0;
+        let (mut logged, mut logged_at) = (0, started);
         loop {
             self.look_at_moved(intake).await;
             let (done, line) = self.line();
-            if done > logged {
-                logged = done;
+            let is_over = self.lock().pending.is_empty();
+            let is_time = logged_at.elapsed() >= Duration::from_millis(limits::PROGRESS_PERIOD_MS);
+            if done > logged && (is_over || is_time) {
+                (logged, logged_at) = (done, Instant::now());
                 tracing::info!(datasets = done, "{line}");
             }
-            if self.lock().pending.is_empty() {
+            if is_over {
                 return self.log_end(started.elapsed(), public_url);
             }
-            tokio::time::sleep(Duration::from_millis(limits::PROGRESS_PERIOD_MS)).await;
+            tokio::time::sleep(Duration::from_millis(limits::PROGRESS_LOOK_MS)).await;
         }
     }
 
