@@ -74,9 +74,10 @@ async fn long_queries_are_refused() {
     let served = serve().await;
     for length in [9_000, 60_000, 100_000, 1_000_000] {
         let answer = served.exchange(&Served::get(&format!("/splits?dataset={}", "x".repeat(length)))).await;
-        let refused =
-            answer.starts_with("HTTP/1.1 414") || answer.starts_with("HTTP/1.1 431") || answer.is_empty();
-        assert!(refused, "{length}: {}", &answer[..answer.len().min(200)]);
+        // The largest is cut off while the client still writes, so its answer may be lost with the connection.
+        let is_refused = answer.starts_with("HTTP/1.1 414") || answer.starts_with("HTTP/1.1 431");
+        let may_be_lost = length > 500_000 && answer.is_empty();
+        assert!(is_refused || may_be_lost, "{length}: {}", &answer[..answer.len().min(200)]);
     }
     assert_eq!(served.api.hub.calls(), 0);
     served.is_alive().await;

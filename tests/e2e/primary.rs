@@ -44,6 +44,17 @@ async fn get(node: &NodeProcess, path: &str) -> Response {
     client().get(format!("{}{path}", node.base_url())).send().await.unwrap()
 }
 
+const ROWS: &str = "/rows?dataset=org/first&config=default&split=train";
+
+/// The first rows of the training split once they are there.
+async fn rows(node: &NodeProcess) -> Value {
+    wait_until("the rows to be served", BOUND, || async {
+        let response = get(node, ROWS).await;
+        if response.status() == StatusCode::OK { response.json().await.ok() } else { None }
+    })
+    .await
+}
+
 /// The splits of a dataset once they are there.
 async fn splits(node: &NodeProcess, dataset: &str) -> Value {
     let path = format!("/splits?dataset={dataset}");
@@ -66,12 +77,16 @@ async fn a_folder_is_served_and_survives_kill_9() {
     let names: Vec<&str> =
         before["splits"].as_array().unwrap().iter().map(|split| split["split"].as_str().unwrap()).collect();
     assert_eq!(names, ["train", "test"]);
+    let rows = rows(&node).await;
+    assert_eq!(rows["rows"][1]["row"], serde_json::json!({"text": "world", "label": 1}));
+    assert_eq!(rows["num_rows_total"], 2);
     node.kill().unwrap();
 
     let node = setting.start().await;
     let response = get(&node, "/splits?dataset=org/first").await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.json::<Value>().await.unwrap(), before);
+    assert_eq!(get(&node, ROWS).await.json::<Value>().await.unwrap(), rows);
     let status = node.terminate(BOUND).await.unwrap();
     assert_eq!(status.code(), Some(0));
 }
