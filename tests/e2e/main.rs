@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod bad_input;
+mod kill_during_ingestion;
 mod options;
 mod primary;
+mod sample;
+mod support;

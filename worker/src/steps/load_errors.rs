@@ -3,6 +3,8 @@
 //! Owns the mappings of worker-and-store.md sections 4.2, 4.3 and 5.2. One rule is added: where the original stores
 //! trouble with the Hub under a code that is never tried again, the code here is `HfHubError`, which is.
 
+use std::borrow::Cow;
+
 use outpost_loading::{LoadError, RowsError};
 use outpost_model::ErrorCode;
 
@@ -15,13 +17,13 @@ const HUB_CLASSES: [&str; 5] =
 /// Opening a repository to list its configs failed.
 pub(super) fn config_names(error: &LoadError) -> Failure {
     let (code, message) = if error.is_transient() || HUB_CLASSES.contains(&&*error.class) {
-        (ErrorCode::RetryableConfigNamesError, "The configs of the dataset could not be listed.")
+        (ErrorCode::RetryableConfigNamesError, NOT_LISTED.into())
     } else if let Some(known) = repository_problem(error) {
         known
     } else {
-        (ErrorCode::ConfigNamesError, "The configs of the dataset could not be listed.")
+        (ErrorCode::ConfigNamesError, NOT_LISTED.into())
     };
-    Failure::loading(code, message, error)
+    Failure::loading(code, &message, error)
 }
 
 /// Listing the splits of a config failed.
@@ -66,24 +68,20 @@ pub(super) fn first_rows(error: &RowsError) -> Failure {
     }
 }
 
+const NOT_LISTED: &str = "The configs of the dataset could not be listed.";
 const EMPTY: &str = "The dataset is empty: the repository has no data files.";
 const SCRIPT: &str = "The dataset is defined by a loading script, which is not supported. Upload the data in a supported format \
 such as Parquet, CSV or JSON Lines, and remove the script.";
 
-fn repository_problem(error: &LoadError) -> Option<(ErrorCode, &'static str)> {
+/// Errors that do not disclose their cause carry its text in the message.
+fn repository_problem(error: &LoadError) -> Option<(ErrorCode, Cow<'static, str>)> {
     let known = match &*error.class {
-        "EmptyDatasetError" => (ErrorCode::EmptyDatasetError, EMPTY),
-        "DataFilesNotFoundError" => (
-            ErrorCode::DataFilesNotFoundError,
-            "The repository has no data file in a supported format. See the Hub's documentation for the formats.",
-        ),
+        "EmptyDatasetError" => (ErrorCode::EmptyDatasetError, EMPTY.into()),
+        "DataFilesNotFoundError" => (ErrorCode::DataFilesNotFoundError, error.message.clone().into()),
         "ValueError" if error.message.contains("Couldn't infer the same data file format for all splits") => {
-            (
-                ErrorCode::FileFormatMismatchBetweenSplitsError,
-                "The splits have files of different formats. Use one format per dataset, or a config for each.",
-            )
+            (ErrorCode::FileFormatMismatchBetweenSplitsError, error.message.clone().into())
         }
-        _ if is_script(error) => (ErrorCode::DatasetWithScriptNotSupportedError, SCRIPT),
+        _ if is_script(error) => (ErrorCode::DatasetWithScriptNotSupportedError, SCRIPT.into()),
         _ => return None,
     };
     Some(known)
