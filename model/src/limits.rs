@@ -213,8 +213,10 @@ pub const STORE_SUMMARIES_KEPT_MAX: usize = 200_000;
 pub const STORE_LOCK_WAIT_MS: u64 = 15_000;
 /// Writes waiting for the embedded store's writer; more wait in their callers.
 pub const STORE_WRITES_QUEUED_MAX: usize = 1_024;
-/// Starts of a job that may end with the process before such an end counts as a failed run.
-pub const JOB_INTERRUPTIONS_MAX: u32 = 3;
+/// Runs of a job that may end with the process before the job is claimed after all others: it may be what ends it.
+pub const JOB_INTERRUPTIONS_UNSUSPECTED_MAX: u32 = 1;
+/// Runs of a job that may end with the process before such an end counts as a failed run.
+pub const JOB_INTERRUPTIONS_MAX: u32 = 10;
 /// Expired leases taken back by one call.
 pub const EXPIRED_LEASES_PER_CALL_MAX: usize = 256;
 /// Changes that a follower takes from a feed at a time.

@@ -63,9 +63,19 @@ impl Model {
             JobState::Waiting { not_before } => not_before <= now && queues.contains(&job.key.kind().queue()),
             JobState::Started { .. } => false,
         };
-        let order = |job: &Job| (std::cmp::Reverse(job.priority), running(job), job.created_at, job.id);
-        let candidates = self.jobs.iter().map(|live| &live.job).filter(|job| claimable(job));
-        let next = candidates.min_by_key(|job| order(job))?.id;
+        let order = |live: &ModelJob| {
+            let suspect = live.interruptions > limits::JOB_INTERRUPTIONS_UNSUSPECTED_MAX;
+            let job = &live.job;
+            (
+                suspect,
+                std::cmp::Reverse((!suspect).then_some(job.priority)),
+                running(job),
+                job.created_at,
+                job.id,
+            )
+        };
+        let candidates = self.jobs.iter().filter(|live| claimable(&live.job));
+        let next = candidates.min_by_key(|live| order(live))?.job.id;
         Some(self.start(next, now, false))
     }
 

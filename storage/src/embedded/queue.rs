@@ -1,6 +1,7 @@
 //! The queue's index in memory: which job is next, whose lease ends, what runs per namespace.
 //!
-//! Owns the order of claims: priority, then the namespace with the least running work, then age. The engine's jobs
+//! Owns the order of claims: priority, then the namespace with the least running work, then age; a job that was running
+//! at several ends of the process goes last, so that one that brings the node down does not hold up the others. The engine's jobs
 //! are the truth; the index is rebuilt from them at open and changed after each commit. It refuses nothing and
 //! cannot fail.
 
@@ -22,7 +23,7 @@ pub(super) struct QueueIndex {
     by_key: HashMap<ArtifactKey, JobId>,
     by_dataset: HashMap<DatasetName, BTreeSet<JobId>>,
     /// Claimable jobs.
-    lanes: [[Lane; Priority::COUNT]; Queue::ALL.len()],
+    lanes: [[Lane; LANES]; Queue::ALL.len()],
     /// Jobs that wait for their `not_before`.
     delayed: [BTreeSet<(TimestampMs, JobId)>; Queue::ALL.len()],
     /// Started jobs by the end of their lease.
@@ -42,19 +43,17 @@ pub(super) struct QueueHint {
     pub(super) next_due: Option<TimestampMs>,
 }
 
-trait Slot {
-    const COUNT: usize;
-    fn slot(self) -> usize;
-}
+/// Lanes of a queue, the most urgent last: one for suspects, one per priority.
+const LANES: usize = 4;
 
-impl Slot for Priority {
-    const COUNT: usize = 3;
-    fn slot(self) -> usize {
-        match self {
-            Self::Low => 0,
-            Self::Normal => 1,
-            Self::High => 2,
-        }
+fn lane_slot(live: &LiveJob) -> usize {
+    if live.is_suspect() {
+        return 0;
+    }
+    match live.job.priority {
+        Priority::Low => 1,
+        Priority::Normal => 2,
+        Priority::High => 3,
     }
 }
 
@@ -110,9 +109,8 @@ impl QueueIndex {
                     break;
                 }
                 self.delayed[slot].pop_first();
-                if let Some(live) = self.jobs.get(&id) {
-                    let job = live.job.clone();
-                    self.enter_lane(&job);
+                if let Some(live) = self.jobs.get(&id).cloned() {
+                    self.enter_lane(&live);
                 }
             }
         }
@@ -121,9 +119,9 @@ impl QueueIndex {
     /// The job to claim next from these queues.
     pub(super) fn next(&self, queues: &[Queue]) -> Option<&LiveJob> {
         let slots = || queues.iter().map(|queue| queue_slot(*queue));
-        let id = (0..Priority::COUNT)
+        let id = (0..LANES)
             .rev()
-            .find_map(|priority| slots().filter_map(|slot| self.lanes[slot][priority].first()).min())?;
+            .find_map(|lane| slots().filter_map(|slot| self.lanes[slot][lane].first()).min())?;
         self.jobs.get(&id.job)
     }
 
@@ -152,7 +150,7 @@ impl QueueIndex {
             JobState::Waiting { not_before } => {
                 *waiting += 1;
                 if not_before <= self.clock {
-                    self.enter_lane(job);
+                    self.enter_lane(&live);
                 } else {
                     self.delayed[queue_slot(job.key.kind().queue())].insert((not_before, job.id));
                 }
@@ -168,7 +166,8 @@ impl QueueIndex {
 
     /// Removes a job, if it is there.
     pub(super) fn remove(&mut self, id: JobId) {
-        let Some(LiveJob { job, .. }) = self.jobs.remove(&id) else { return };
+        let Some(live) = self.jobs.remove(&id) else { return };
+        let job = &live.job;
         if self.by_key.get(&job.key) == Some(&id) {
             self.by_key.remove(&job.key);
         }
@@ -184,7 +183,7 @@ impl QueueIndex {
                 *waiting -= 1;
                 let slot = queue_slot(job.key.kind().queue());
                 if !self.delayed[slot].remove(&(not_before, id)) {
-                    self.lanes[slot][job.priority.slot()].leave(
+                    self.lanes[slot][lane_slot(&live)].leave(
                         job.key.dataset().namespace(),
                         job.created_at,
                         id,
@@ -199,10 +198,11 @@ impl QueueIndex {
         }
     }
 
-    fn enter_lane(&mut self, job: &Job) {
+    fn enter_lane(&mut self, live: &LiveJob) {
+        let job = &live.job;
         let namespace = job.key.dataset().namespace();
         let running = self.running.get(namespace).copied().unwrap_or(0);
-        let lane = &mut self.lanes[queue_slot(job.key.kind().queue())][job.priority.slot()];
+        let lane = &mut self.lanes[queue_slot(job.key.kind().queue())][lane_slot(live)];
         lane.enter(namespace, running, job.created_at, job.id);
     }
 

@@ -6,7 +6,7 @@
 use bincode::{Decode, Encode};
 use outpost_model::{
     ArtifactKey, DatasetName, DatasetRecord, ErrorCode, Job, JobId, JobState, Priority, Revision,
-    TimestampMs, Visibility,
+    TimestampMs, Visibility, limits,
 };
 
 use super::blob::Blob;
@@ -133,6 +133,13 @@ pub(super) struct LiveJob {
     pub(super) job: Job,
     /// Runs that ended with the process.
     pub(super) interruptions: u32,
+}
+
+impl LiveJob {
+    /// Whether the job was running at so many ends of the process that it may be their cause.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.interruptions > limits::JOB_INTERRUPTIONS_UNSUSPECTED_MAX
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

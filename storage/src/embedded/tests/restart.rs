@@ -40,6 +40,21 @@ async fn a_restart_is_not_the_jobs_fault_until_it_happens_too_often() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_may_end_the_process_is_claimed_after_all_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = EmbeddedStore::open(directory.path()).unwrap();
+    authority(&store).publish("u/suspect", "r1").await;
+    for _ in 0..=limits::JOB_INTERRUPTIONS_UNSUSPECTED_MAX {
+        authority(&store).claim_now().await;
+        drop(store);
+        store = EmbeddedStore::open(directory.path()).unwrap();
+    }
+    authority(&store).publish("u/later", "r1").await;
+    let order = [authority(&store).claim_now().await, authority(&store).claim_now().await];
+    assert_eq!(order.map(|claim| claim.job.key.dataset().to_string()), ["u/later", "u/suspect"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn superseded_chunks_are_deleted() {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(directory.path()).unwrap();
