@@ -48,7 +48,13 @@ pub(super) fn read_field(
 fn field_value(lexer: &mut Lexer<'_>, field: &str) -> Result<Dom, FormatError> {
     let token = lexer.token().map_err(value_error)?;
     if token != Token::OpenObject {
-        let message = "the document is not an object, so that it has no fields";
+        let message = match token {
+            Token::OpenArray => "list indices must be integers or slices, not str",
+            Token::Quote => "string indices must be integers, not 'str'",
+            Token::Null | Token::NonFinite(_) => "'NoneType' object is not subscriptable",
+            Token::Bool(_) => "'bool' object is not subscriptable",
+            _ => "'int' object is not subscriptable",
+        };
         return Err(FormatError::new(ErrorClass::TypeError, message));
     }
     let mut found = None;

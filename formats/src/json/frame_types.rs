@@ -3,13 +3,14 @@
 //! Columns *named* like dates become timestamps (dataset-loading.md section 1.7, step 1). Values that do not go together are an
 //! error, as they are when pandas' frame becomes a table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
-use indexmap::IndexMap;
 
 use super::dom::Dom;
 use crate::error::{ErrorClass, FormatError};
+use crate::features::repr::quoted;
 
 /// Numbers up to this many seconds after 1970 are no dates.
 const DATE_SECONDS_MIN: f64 = 31_536_000.0;
@@ -78,24 +79,35 @@ fn is_integral(cell: &Dom) -> bool {
     }
 }
 
-/// Two values that no type holds.
-struct Mix {
-    type_of: &'static str,
-    tried: &'static str,
+/// Values that no type holds.
+enum Mix {
+    /// A value of another type than the one that was tried.
+    Types { value: String, type_of: &'static str, tried: &'static str },
+    /// A nested integer beyond `int64`.
+    Overflow,
 }
 
 impl Mix {
     fn into_error(self, column: &str) -> FormatError {
-        let class = if self.tried == "bytes" { ErrorClass::ArrowTypeError } else { ErrorClass::ArrowInvalid };
-        let what = match self.tried {
-            "bytes" => format!("\"Expected bytes, got a '{}' object\"", self.type_of),
-            "struct" => "'cannot mix struct and non-struct, non-null values'".to_owned(),
-            "list" => "'cannot mix list and non-list, non-null values'".to_owned(),
-            tried => {
-                format!("'Could not convert a value with type {}: tried to convert to {tried}'", self.type_of)
+        let (value, type_of, tried) = match self {
+            Self::Types { value, type_of, tried } => (value, type_of, tried),
+            Self::Overflow => {
+                let message = "Python int too large to convert to C long";
+                return FormatError::new(ErrorClass::OverflowError, message);
             }
         };
-        FormatError::new(class, format!("({what}, 'Conversion failed for column {column} with type object')"))
+        let (class, what) = match tried {
+            "bytes" => (ErrorClass::ArrowTypeError, format!("Expected bytes, got a '{type_of}' object")),
+            "struct" | "list" => {
+                (ErrorClass::ArrowInvalid, format!("cannot mix {tried} and non-{tried}, non-null values"))
+            }
+            _ => (
+                ErrorClass::ArrowInvalid,
+                format!("Could not convert {value} with type {type_of}: tried to convert to {tried}"),
+            ),
+        };
+        let column = format!("Conversion failed for column {column} with type object");
+        FormatError::new(class, format!("({}, {})", quoted(&what), quoted(&column)))
     }
 }
 
@@ -112,14 +124,14 @@ fn nested_type<'a>(cells: impl Iterator<Item = &'a Dom> + Clone) -> Result<Colum
     };
     if let Some(other) = cells.clone().find(|cell| rank(cell) != 0 && rank(cell) != rank(first)) {
         let tried = match (first, other) {
+            (Dom::Str(_), _) => "bytes",
             (Dom::Object(_), _) | (_, Dom::Object(_)) => "struct",
             (Dom::Array(_), _) | (_, Dom::Array(_)) => "list",
-            (Dom::Str(_), _) => "bytes",
             (Dom::Bool(_), _) => "boolean",
             (Dom::Float(_), _) => "double",
             _ => "int64",
         };
-        return Err(Mix { type_of: python_type(other), tried });
+        return Err(Mix::Types { value: python_text(other), type_of: python_type(other), tried });
     }
     Ok(match first {
         Dom::Null => ColumnType::Null,
@@ -132,7 +144,7 @@ fn nested_type<'a>(cells: impl Iterator<Item = &'a Dom> + Clone) -> Result<Colum
                 _ => None,
             });
             let items: Vec<&Dom> = items.flatten().collect();
-            ColumnType::List(Box::new(nested_type(items.into_iter())?))
+            ColumnType::List(Box::new(inner_type(&items)?))
         }
         Dom::Object(_) => struct_type(cells)?,
     })
@@ -150,7 +162,8 @@ fn number_type<'a>(mut cells: impl Iterator<Item = &'a Dom> + Clone) -> ColumnTy
 }
 
 fn struct_type<'a>(cells: impl Iterator<Item = &'a Dom>) -> Result<ColumnType, Mix> {
-    let mut members: IndexMap<&str, Vec<&Dom>> = IndexMap::new();
+    // pyarrow sorts the members that it infers.
+    let mut members: BTreeMap<&str, Vec<&Dom>> = BTreeMap::new();
     for cell in cells {
         if let Dom::Object(cells) = cell {
             for (name, value) in cells {
@@ -163,6 +176,14 @@ fn struct_type<'a>(cells: impl Iterator<Item = &'a Dom>) -> Result<ColumnType, M
     Ok(ColumnType::Struct(typed.collect::<Result<_, _>>()?))
 }
 
+/// The type of what is inside of cells, where integers must fit `int64`.
+fn inner_type(values: &[&Dom]) -> Result<ColumnType, Mix> {
+    if values.iter().any(|value| matches!(value, Dom::UInt(_))) {
+        return Err(Mix::Overflow);
+    }
+    nested_type(values.iter().copied())
+}
+
 fn python_type(cell: &Dom) -> &'static str {
     match cell {
         Dom::Null => "NoneType",
@@ -172,6 +193,19 @@ fn python_type(cell: &Dom) -> &'static str {
         Dom::Str(_) => "str",
         Dom::Array(_) => "list",
         Dom::Object(_) => "dict",
+    }
+}
+
+/// A scalar as Python's `repr` shows it.
+fn python_text(cell: &Dom) -> String {
+    match cell {
+        Dom::Bool(true) => "True".to_owned(),
+        Dom::Bool(false) => "False".to_owned(),
+        Dom::Int(value) => value.to_string(),
+        Dom::UInt(value) => value.to_string(),
+        Dom::Float(value) => format!("{value:?}"),
+        Dom::Str(text) => quoted(text),
+        Dom::Null | Dom::Array(_) | Dom::Object(_) => "a value".to_owned(),
     }
 }
 

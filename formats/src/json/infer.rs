@@ -49,6 +49,11 @@ pub(super) enum InferError {
 }
 
 impl Typed {
+    /// Whether the chunk is one object over several lines.
+    pub(super) fn is_single_object(&self) -> bool {
+        self.rows == 1 && self.rules.layout == Layout::Stream
+    }
+
     /// The values of the first rows.
     pub(super) fn read_rows(&self, bytes: &[u8]) -> Result<Vec<Vec<Value>>, FormatError> {
         let rows = self.spans.iter();
@@ -66,6 +71,7 @@ pub(super) fn infer(chunk: Chunk<'_>, paths: &mut JsonPaths) -> Result<Typed, In
     }
     if chunk.finds_mixed
         && let Ok(found) = run(chunk, Layout::Lines, false, paths)
+        && !found.has_duplicates
     {
         check_root_mix(&found)?;
         let mixed = found.tree.topmost(Node::is_mixed);
@@ -82,10 +88,16 @@ pub(super) fn infer(chunk: Chunk<'_>, paths: &mut JsonPaths) -> Result<Typed, In
 
 /// As Arrow reads the chunk.
 fn infer_stream(chunk: Chunk<'_>, paths: &mut JsonPaths) -> Result<Typed, InferError> {
+    if chunk.bytes.is_empty() {
+        return Err(InferError::Arrow(FormatError::new(ErrorClass::ArrowInvalid, "Empty JSON file")));
+    }
     let (found, error) = match run(chunk, Layout::Stream, false, paths) {
         Ok(found) => (found, None),
         Err(failed) => (failed.before, Some(failed.error)),
     };
+    if let Some(value @ RootValue("list")) = found.first_root_value {
+        return Err(root_error(value));
+    }
     if found.first_change.is_some() && chunk.encodes_mixed {
         // Arrow stops at the change, before it sees any later error.
         found.tree.topmost(Node::changes_type).into_iter().for_each(|path| paths.insert(path));
@@ -133,8 +145,8 @@ fn settle(
     layout: Layout,
     paths: &mut JsonPaths,
 ) -> Result<Typed, InferError> {
-    if let Some(RootValue(python)) = found.first_root_value {
-        return Err(InferError::Final(not_a_mapping(python)));
+    if let Some(value) = found.first_root_value {
+        return Err(root_error(value));
     }
     let changes = found.tree.topmost(Node::changes_type);
     if !changes.is_empty() && chunk.encodes_mixed {
@@ -156,7 +168,7 @@ fn run(chunk: Chunk<'_>, layout: Layout, reencodes: bool, paths: &JsonPaths) -> 
     let rules = Rules {
         layout,
         reencodes,
-        finds_mixed: chunk.finds_mixed && paths.is_empty(),
+        finds_mixed: chunk.finds_mixed && layout != Layout::Stream && paths.is_empty(),
         paths,
         row_limit: chunk.row_limit,
         is_cut: chunk.is_cut,
@@ -180,9 +192,15 @@ fn check_root_mix(found: &Scan) -> Result<(), InferError> {
     if has_containers && kinds != kind::OBJECT && kinds != kind::ARRAY {
         return Err(InferError::Final(not_a_mapping("str")));
     }
-    match found.first_root_value {
-        Some(RootValue(python)) => Err(InferError::Final(not_a_mapping(python))),
-        None => Ok(()),
+    found.first_root_value.map_or(Ok(()), |value| Err(root_error(value)))
+}
+
+/// Rows that are no objects. Arrays behind white space are left to pandas, which reads them, as later versions do;
+/// the original stumbles over them.
+fn root_error(RootValue(python_type): RootValue) -> InferError {
+    match python_type {
+        "list" => InferError::Arrow(parse_error("Column() changed from object to array in row 0")),
+        other => InferError::Final(not_a_mapping(other)),
     }
 }
 

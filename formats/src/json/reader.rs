@@ -18,6 +18,8 @@ use crate::module::DataFile;
 use crate::table::{Table, TableReader};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Arrow reads chunks of up to eight blocks block by block.
+const ARROW_BLOCK_BYTES: usize = limits::CHUNK_BYTES / 32;
 /// How far an array is looked into for the first object (dataset-loading.md section 1.7, step 2).
 const FIRST_OBJECT_BYTES: usize = 100;
 
@@ -79,6 +81,7 @@ impl JsonReader {
         }
         let Some(bytes) = chunks.next_chunk()? else { return Ok(FirstTable::Empty) };
         match self.infer(&bytes, Layout::Lines, false, 0) {
+            Ok(typed) if is_frame(&typed, &bytes) => Ok(FirstTable::NeedsAll),
             Ok(typed) => Ok(FirstTable::Typed(typed)),
             Err(InferError::Arrow(_)) => Ok(FirstTable::NeedsAll),
             Err(InferError::Final(error)) => Err(error),
@@ -110,11 +113,15 @@ impl JsonReader {
 
     fn table(&self, typed: &Typed, bytes: &[u8]) -> Result<Table, FormatError> {
         let marks_json = self.features.is_none();
-        let mut fields =
+        let mut fields: Vec<_> =
             typed.columns.iter().map(|(name, shape)| shape::field(name, shape, marks_json)).collect();
         let mut rows = typed.read_rows(bytes)?;
         if let Some(features) = &self.features {
             align(&mut fields, &mut rows, features);
+        }
+        if fields.is_empty() {
+            // Rows without columns are no rows.
+            return Ok(Table { fields, rows: Vec::new(), row_count: 0 });
         }
         Ok(Table { fields, rows, row_count: typed.rows })
     }
@@ -184,11 +191,27 @@ impl TableReader for JsonReader {
         }
         let Some((bytes, layout, is_cut)) = self.next_chunk()? else { return Ok(None) };
         match self.infer(&bytes, layout, is_cut, row_limit) {
+            Ok(typed) if is_frame(&typed, &bytes) => {
+                self.chunks = None;
+                let table = frame::read_document(&bytes, row_limit, self.features.as_ref())?;
+                Ok(Some(self.aligned(table)))
+            }
             Ok(typed) => self.table(&typed, &bytes).map(Some),
             Err(InferError::Arrow(reason)) => self.table_of_frame(reason, row_limit).map(Some),
             Err(InferError::Final(error)) => Err(error),
         }
     }
+}
+
+/// Whether Arrow cuts the only object of a file into blocks, at the end of a line, and fails, while pandas makes rows of
+/// it. Larger chunks are one block.
+fn is_frame(typed: &Typed, bytes: &[u8]) -> bool {
+    let is_in_blocks = bytes.len() > ARROW_BLOCK_BYTES && bytes.len() / 8 <= ARROW_BLOCK_BYTES;
+    if !is_in_blocks || !typed.is_single_object() {
+        return false;
+    }
+    let first_block = bytes[..ARROW_BLOCK_BYTES].trim_ascii_start();
+    first_block.contains(&b'\n') && frame::read_document(bytes, 0, None).is_ok()
 }
 
 fn skip_mark(chunks: &mut Chunks) -> Result<(), FormatError> {

@@ -76,6 +76,8 @@ pub(super) struct Scan {
     pub(super) spans: Vec<Range<usize>>,
     /// Whether ujson accepted what Arrow does not, or reads otherwise.
     pub(super) has_strays: bool,
+    /// Whether some object has two members of one name; ujson keeps the last.
+    pub(super) has_duplicates: bool,
     pub(super) first_change: Option<TypeChange>,
     pub(super) first_root_value: Option<RootValue>,
 }
@@ -93,6 +95,7 @@ pub(super) fn scan(bytes: &[u8], rules: Rules<'_>) -> Result<Scan, Box<ScanError
         rows: 0,
         spans: Vec::new(),
         has_strays: false,
+        has_duplicates: false,
         first_change: None,
         first_root_value: None,
     };
@@ -343,7 +346,7 @@ impl Scanner<'_> {
                         return Err(SyntaxError::Message(Cow::Owned(message)));
                     }
                     Err(Duplicate(id)) => {
-                        lexer.has_strays = true;
+                        self.scan.has_duplicates = true;
                         Some(id)
                     }
                 },
