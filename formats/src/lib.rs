@@ -19,6 +19,7 @@ pub mod infer;
 pub mod json;
 pub mod json_text;
 pub mod module;
+mod panics;
 #[cfg(test)]
 mod parity;
 pub mod parquet;

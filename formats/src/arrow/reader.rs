@@ -1,7 +1,6 @@
 //! Rows of an open Arrow file, a table per record batch.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -13,6 +12,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use super::messages::{Messages, RawMessage, check_batch, invalid};
 use crate::batch_rows::{OpenBatch, Rows};
 use crate::error::{ErrorClass, FormatError};
+use crate::panics::caught;
 use crate::table::{Table, TableReader};
 
 /// One open file.
@@ -33,10 +33,7 @@ impl ArrowReader {
 
     fn next_batch(&mut self) -> Result<Option<OpenBatch>, FormatError> {
         while let Some(raw) = self.messages.next_message()? {
-            // arrow-rs checks most but not all of what it reads by panicking.
-            let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(&raw)));
-            let decoded = decoded.unwrap_or_else(|_| Err(invalid("The record batch is malformed")));
-            if let Some(batch) = decoded? {
+            if let Some(batch) = caught(|| self.decode(&raw))? {
                 return Ok(Some(OpenBatch::new(batch)));
             }
         }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::parquet::arrow::arrow_reader::RowGroups;
-use ::parquet::basic::Compression;
+use ::parquet::basic::{Compression, Encoding};
 use ::parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use ::parquet::errors::{ParquetError, Result as ParquetResult};
 use ::parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -79,6 +79,7 @@ struct ColumnPages {
     header: Option<PageHeader>,
     /// Values of a repeated column that may still be handed out.
     values_left: Option<u64>,
+    has_dictionary: bool,
     /// Whether the last page was of version 2, which starts and ends at records.
     last_is_v2: bool,
 }
@@ -107,6 +108,7 @@ impl ColumnPages {
             header: None,
             values_left: (chunk.column_descr().max_rep_level() > 0)
                 .then_some(limits::PARQUET_REPEATED_VALUES_MAX),
+            has_dictionary: false,
             last_is_v2: false,
         })
     }
@@ -153,8 +155,26 @@ impl ColumnPages {
         self.header = None;
         let body = lock(&self.windows).read(self.at, header.compressed_len, header.compressed_len)?;
         self.at += header.compressed_len as u64;
+        self.check_dictionary(&header.kind)?;
         self.count_values(&header.kind)?;
         decode_page(self.codec, &header, body).map(Some)
+    }
+
+    /// The parquet crate panics where a dictionary is missing.
+    fn check_dictionary(&mut self, kind: &PageKind) -> Result<(), FormatError> {
+        let encoding = match kind {
+            PageKind::Data { encoding, .. } => *encoding,
+            PageKind::DataV2(page) => page.encoding,
+            PageKind::Dictionary { .. } | PageKind::Other => {
+                self.has_dictionary = true;
+                return Ok(());
+            }
+        };
+        let needs_dictionary = matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+        if needs_dictionary && !self.has_dictionary {
+            return Err(broken_header("a page refers to a dictionary that is not there"));
+        }
+        Ok(())
     }
 
     fn count_values(&mut self, kind: &PageKind) -> Result<(), FormatError> {

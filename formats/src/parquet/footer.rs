@@ -14,6 +14,7 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use outpost_model::limits;
 
 use crate::error::{ErrorClass, FormatError};
+use crate::panics::caught;
 use crate::source::ByteSource;
 use crate::windows::Windows;
 
@@ -48,9 +49,9 @@ impl Footer {
         let footer_len = footer_len(&tail[ahead - TAIL_BYTES..], file_len)?;
         let start = file_len - TAIL_BYTES as u64 - footer_len as u64;
         let bytes = windows.read(start, footer_len, footer_len)?;
-        let metadata = ParquetMetaDataReader::decode_metadata(&bytes).map_err(parquet_error)?;
+        let metadata = caught(|| ParquetMetaDataReader::decode_metadata(&bytes).map_err(parquet_error))?;
         check_schema(metadata.file_metadata().schema_descr())?;
-        let fields = physical_fields(&metadata)?;
+        let fields = caught(|| physical_fields(&metadata))?;
         let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
         let huggingface = pairs.filter(|pair| pair.key == "huggingface").find_map(|pair| pair.value.clone());
         Ok(Self { metadata: Arc::new(metadata), fields, huggingface, windows: Arc::new(Mutex::new(windows)) })
@@ -60,7 +61,7 @@ impl Footer {
     pub(super) fn levels(&self, indices: &[usize]) -> Result<FieldLevels, FormatError> {
         let descriptor = self.metadata.file_metadata().schema_descr();
         let mask = ProjectionMask::roots(descriptor, indices.iter().copied());
-        parquet_to_arrow_field_levels(descriptor, mask, Some(&self.fields)).map_err(parquet_error)
+        caught(|| parquet_to_arrow_field_levels(descriptor, mask, Some(&self.fields)).map_err(parquet_error))
     }
 }
 

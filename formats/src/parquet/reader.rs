@@ -11,6 +11,7 @@ use super::footer::{Footer, parquet_error};
 use crate::batch_rows::{OpenBatch, Rows};
 use crate::error::{ErrorClass, FormatError};
 use crate::features::type_text::schema_text;
+use crate::panics::caught;
 use crate::table::{Table, TableReader};
 use crate::value::Value;
 use ::parquet::arrow::FieldLevels;
@@ -81,8 +82,10 @@ impl ParquetReader {
             index,
             windows: Arc::clone(&self.footer.windows),
         };
-        ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &group, batch_rows, None)
-            .map_err(parquet_error)
+        caught(|| {
+            ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &group, batch_rows, None)
+                .map_err(parquet_error)
+        })
     }
 
     /// Up to `row_limit` rows of the open group.
@@ -107,8 +110,8 @@ impl ParquetReader {
         if group.batches.is_none() {
             group.batches = Some(self.batches(row_limit)?);
         }
-        let batch = group.batches.as_mut().and_then(Iterator::next);
-        match batch.transpose().map_err(arrow_error)? {
+        let batches = group.batches.as_mut();
+        match caught(|| batches.and_then(Iterator::next).transpose().map_err(arrow_error))? {
             Some(batch) => Ok(OpenBatch::new(batch)),
             None => Err(FormatError::new(
                 ErrorClass::OSError,
