@@ -1,4 +1,7 @@
-"""Writes the folder Hub that the first-rows benchmark reads: a 10 MB csv, a 10 MB jsonl, a 50 MB parquet of 10 row groups.
+"""Writes the folder Hub that the first-rows benchmark reads: a 10 MB csv, a 10 MB jsonl, two 50 MB parquets of 10 row groups.
+
+One parquet has the writer's default pages (1 MB of values): a row costs at least one page of each column. The other has pages
+of 16 kB, so that its first row group allows to read little.
 
 Usage: make_data.py FOLDER      (needs pyarrow)
 Contents are pseudo-random from a fixed seed, so every run writes the same bytes.
@@ -54,24 +57,26 @@ def write_jsonl(path, bytes_wanted):
                 index += 1
 
 
-def write_parquet(path, row_groups, rows_per_group):
+def write_parquet(path, row_groups, rows_per_group, **pages):
     rng = random.Random(3)
     writer = None
     for group in range(row_groups):
         rows = [row(rng, group * rows_per_group + i) | {"blob": rng.randbytes(400)} for i in range(rows_per_group)]
         table = pa.Table.from_pylist(rows)
-        writer = writer or pq.ParquetWriter(path, table.schema, compression="snappy")
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="snappy", **pages)
         writer.write_table(table)
     writer.close()
 
 
 def main():
     hub = Path(sys.argv[1]) / "bench"
-    for name in ("csv-10mb", "jsonl-10mb", "parquet-50mb"):
+    for name in ("csv-10mb", "jsonl-10mb", "parquet-50mb", "parquet-50mb-small-pages"):
         (hub / name).mkdir(parents=True, exist_ok=True)
     write_csv(hub / "csv-10mb" / "data.csv", 10_000_000)
     write_jsonl(hub / "jsonl-10mb" / "data.jsonl", 10_000_000)
-    write_parquet(hub / "parquet-50mb" / "data.parquet", 10, 10_000)
+    write_parquet(hub / "parquet-50mb" / "data.parquet", 10, 10_700)
+    small = {"data_page_size": 16 * 1024, "write_page_index": True}
+    write_parquet(hub / "parquet-50mb-small-pages" / "data.parquet", 10, 10_700, **small)
     for file in sorted(hub.glob("*/data.*")):
         print(f"{file.relative_to(hub)}: {file.stat().st_size:,} bytes")
 

@@ -9,9 +9,9 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use outpost_formats::{Features, Value};
+use outpost_formats::{DataFile, Features, Value};
 use outpost_hub::Hub;
 use outpost_model::{DatasetName, Revision};
 
@@ -56,6 +56,8 @@ struct RepositoryFiles {
     dataset: DatasetName,
     revision: Revision,
     resolver: Resolver,
+    /// The file that was last looked at for its types.
+    looked_at: Mutex<Option<DataFile>>,
 }
 
 impl Repository {

@@ -1,7 +1,7 @@
 //! A file of the Hub as a [`ByteSource`]: ranged reads with a small cache.
 //!
-//! Owns the read-ahead: a random read fetches a small block, each sequential one twice the block before it. Every read
-//! asks the job's guard and is counted by it. Failures are `io::Error`s that hold a [`FormatError`].
+//! Owns the read-ahead: a random read fetches a small block, each sequential one twice the block before it. The start of
+//! the file is kept, because types are inferred from it before rows are read from it. Every read asks the job's guard and is counted by it. Failures are `io::Error`s that hold a [`FormatError`].
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +16,9 @@ use crate::repository::LoadContext;
 /// Blocks kept per file: a few streams may read one file at different places.
 const BLOCKS_MAX: usize = 4;
 
+/// Bytes kept of the start of a file: one inference chunk and what read-ahead fetched beyond it.
+const START_BYTES_MAX: u64 = (limits::CHUNK_BYTES + limits::READ_BLOCK_BYTES_MAX) as u64;
+
 /// A file of a dataset at a revision.
 pub struct HubSource {
     context: LoadContext,
@@ -23,10 +26,50 @@ pub struct HubSource {
     revision: Revision,
     path: String,
     size: u64,
-    blocks: Mutex<Vec<Block>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    /// Contiguous from the first byte, at most [`START_BYTES_MAX`] and one block.
+    start: Vec<Block>,
+    /// The latest, the one used last at the end.
+    blocks: Vec<Block>,
+}
+
+impl Cache {
+    fn copy(&mut self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+        let after = self.start.partition_point(|block| block.start <= offset);
+        if let Some(count) = after.checked_sub(1).and_then(|place| self.start[place].copy(offset, buffer)) {
+            return Some(count);
+        }
+        let place = self.blocks.iter().position(|block| block.copy(offset, buffer).is_some())?;
+        let block = self.blocks.remove(place);
+        let count = block.copy(offset, buffer);
+        self.blocks.push(block);
+        count
+    }
+
+    /// The block that ends where the next read starts, taken out: its successor replaces it.
+    fn take_previous(&mut self, offset: u64) -> Option<Block> {
+        let place = self.blocks.iter().position(|block| block.end() == offset)?;
+        Some(self.blocks.remove(place))
+    }
+
+    fn keep(&mut self, block: Block) {
+        let start_end = self.start.last().map_or(0, Block::end);
+        if block.start == start_end && start_end < START_BYTES_MAX && !block.bytes.is_empty() {
+            self.start.push(block.clone());
+        }
+        if self.blocks.len() == BLOCKS_MAX {
+            self.blocks.remove(0);
+        }
+        self.blocks.push(block);
+    }
 }
 
 /// A fetched range; `bytes` is empty when it was too large to keep.
+#[derive(Clone)]
 struct Block {
     start: u64,
     length: u64,
@@ -63,7 +106,7 @@ impl HubSource {
             revision: revision.clone(),
             path: path.to_owned(),
             size,
-            blocks: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
@@ -93,27 +136,18 @@ impl ByteSource for HubSource {
         if offset >= self.size || buffer.is_empty() {
             return Ok(0);
         }
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = blocks.iter().position(|block| block.copy(offset, buffer).is_some()) {
-            // The last block is the one used last.
-            let block = blocks.remove(place);
-            let copied = block.copy(offset, buffer);
-            blocks.push(block);
-            return Ok(copied.unwrap_or(0));
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = cache.copy(offset, buffer) {
+            return Ok(count);
         }
-        let previous =
-            blocks.iter().position(|block| block.end() == offset).map(|place| blocks.remove(place));
-        let ahead = read_ahead(previous.as_ref());
+        let ahead = read_ahead(cache.take_previous(offset).as_ref());
         let length = ahead.max(buffer.len() as u64).min(limits::RANGE_BYTES_MAX).min(self.size - offset);
         let bytes = self.fetch(offset, length)?;
         let count = bytes.len().min(buffer.len());
         buffer[..count].copy_from_slice(&bytes[..count]);
         let length = bytes.len() as u64;
-        let keep = length <= limits::READ_BLOCK_BYTES_MAX as u64;
-        if blocks.len() == BLOCKS_MAX {
-            blocks.remove(0);
-        }
-        blocks.push(Block { start: offset, length, bytes: if keep { bytes } else { Bytes::new() } });
+        let is_kept = length <= limits::READ_BLOCK_BYTES_MAX as u64;
+        cache.keep(Block { start: offset, length, bytes: if is_kept { bytes } else { Bytes::new() } });
         Ok(count)
     }
 }
@@ -212,6 +246,14 @@ mod tests {
             assert_eq!(file.read(start, 1_000), file.content[start..start + 1_000]);
         }
         assert_eq!(file.bytes_read(), 1_000_000);
+    }
+
+    #[test]
+    fn a_second_reading_of_the_start_costs_nothing() {
+        let file = file_of(3_000_000);
+        let first = file.read(0, 3_000_000);
+        assert_eq!(file.read(0, 3_000_000), first);
+        assert_eq!(file.bytes_read(), 3_000_000);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Owns when files are resolved and when a file is looked at for its schema: at most once, on first use.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use outpost_formats::module::module;
 use outpost_formats::{DataFile, Features, Module, Params};
@@ -116,14 +116,29 @@ impl Config {
         let reader = self.reader()?;
         let files = self.files(repository)?;
         let first = files.values().find(|files| !files.is_empty()).map_or(&[][..], Vec::as_slice);
-        let mut opened = first.iter().map(|file| Ok(repository.data_file(file)));
+        let mut opened = first.iter().map(|file| Ok(repository.looked_at_file(file)));
         Ok(reader.features_at_open(&mut opened, &self.reader_params(reader))?)
     }
 }
 
 impl RepositoryFiles {
-    /// A file to be read by ranges.
+    /// A file to be read by ranges; one that was looked at for its types is read on from what that fetched.
     pub(super) fn data_file(&self, file: &RepoFile) -> DataFile {
+        let looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*looked_at {
+            Some(open) if open.path == file.path => open.clone(),
+            _ => self.open_file(file),
+        }
+    }
+
+    /// A file whose types are wanted before its rows are.
+    fn looked_at_file(&self, file: &RepoFile) -> DataFile {
+        let open = self.open_file(file);
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.clone());
+        open
+    }
+
+    fn open_file(&self, file: &RepoFile) -> DataFile {
         let source = HubSource::new(&self.context, &self.dataset, &self.revision, &file.path, file.size);
         DataFile { path: file.path.clone(), source: Arc::new(source) }
     }

@@ -1,6 +1,7 @@
 //! Opening a repository: from its metadata files to its configs (dataset-loading.md section 0, steps 1 to 10).
 
 use std::sync::Arc;
+use std::sync::Mutex;
 
 use indexmap::IndexMap;
 use outpost_model::{DatasetName, Revision, limits};
@@ -176,7 +177,13 @@ impl RepositoryFiles {
             revision: revision.to_string(),
             guard: Arc::clone(&context.guard),
         };
-        Self { context: context.clone(), dataset: dataset.clone(), revision: revision.clone(), resolver }
+        Self {
+            context: context.clone(),
+            dataset: dataset.clone(),
+            revision: revision.clone(),
+            resolver,
+            looked_at: Mutex::default(),
+        }
     }
 
     /// A whole metadata file, when it exists.
