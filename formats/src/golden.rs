@@ -14,6 +14,11 @@ static CASES: LazyLock<Json> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../tests/parity/cases.json")).expect("the cases are JSON")
 });
 
+/// A unit table by name.
+pub(crate) fn table(name: &str) -> &'static [Json] {
+    CASES["tables"][name].as_array().expect("the table exists")
+}
+
 /// A case: its files, and what the only split of its default config answers.
 pub(crate) struct Case {
     pub(crate) name: &'static str,

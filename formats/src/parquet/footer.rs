@@ -1,18 +1,17 @@
-//! The footer of a Parquet file: metadata, physical schema as pyarrow reports it, key-value metadata.
+//! The footer of a Parquet file: metadata, columns, `huggingface` metadata.
 //!
-//! Owns the bounds on a footer (length, columns, depth) and the differences between arrow-rs and pyarrow in the
-//! physical schema (dataset-loading.md sections 1.8 and 4.3). Errors carry pyarrow's classes and messages.
+//! Owns the bounds on a footer: length, columns, depth. Errors carry pyarrow's classes and messages.
 
 use std::sync::{Arc, Mutex};
 
-use ::parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels, parquet_to_arrow_schema};
-use ::parquet::basic::LogicalType;
+use ::parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use ::parquet::schema::types::SchemaDescriptor;
-use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
+use arrow_schema::Fields;
 use outpost_model::limits;
 
+use super::schema::physical_fields;
 use crate::error::{ErrorClass, FormatError};
 use crate::panics::caught;
 use crate::source::ByteSource;
@@ -22,9 +21,6 @@ use crate::windows::Windows;
 const TAIL_BYTES: usize = 8;
 /// Read at the end of the file at once; most footers fit.
 const TAIL_AHEAD_BYTES: usize = 64 * 1024;
-
-/// Where a field's metadata names its extension type.
-const EXTENSION_NAME: &str = "ARROW:extension:name";
 
 /// An open file: what its footer says.
 pub(super) struct Footer {
@@ -126,87 +122,6 @@ fn check_schema(descriptor: &SchemaDescriptor) -> Result<(), FormatError> {
         ));
     }
     Ok(())
-}
-
-/// The columns that pyarrow reports: `ARROW:schema` restored, dictionaries decoded, no unit or type that Parquet lacks.
-fn physical_fields(metadata: &ParquetMetaData) -> Result<Fields, FormatError> {
-    let descriptor = metadata.file_metadata().schema_descr();
-    let pairs = metadata.file_metadata().key_value_metadata();
-    let restored = parquet_to_arrow_schema(descriptor, pairs)
-        // A damaged ARROW:schema must not hide the data.
-        .or_else(|_| parquet_to_arrow_schema(descriptor, without_arrow_schema(pairs).as_ref()))
-        .map_err(parquet_error)?;
-    let mut leaf = 0;
-    Ok(restored.fields().iter().map(|field| physical_field(field, descriptor, &mut leaf)).collect())
-}
-
-fn without_arrow_schema(pairs: Option<&Vec<KeyValue>>) -> Option<Vec<KeyValue>> {
-    Some(pairs?.iter().filter(|pair| pair.key != "ARROW:schema").cloned().collect())
-}
-
-/// `leaf` counts the Parquet columns that the fields before this one took.
-fn physical_field(field: &FieldRef, descriptor: &SchemaDescriptor, leaf: &mut usize) -> FieldRef {
-    let mut metadata = field.metadata().clone();
-    let data_type = match field.data_type() {
-        DataType::Struct(members) => {
-            DataType::Struct(members.iter().map(|member| physical_field(member, descriptor, leaf)).collect())
-        }
-        DataType::List(item) => DataType::List(physical_field(item, descriptor, leaf)),
-        DataType::LargeList(item) => DataType::LargeList(physical_field(item, descriptor, leaf)),
-        DataType::ListView(item) => DataType::ListView(physical_field(item, descriptor, leaf)),
-        DataType::LargeListView(item) => DataType::LargeListView(physical_field(item, descriptor, leaf)),
-        DataType::FixedSizeList(item, len) => {
-            DataType::FixedSizeList(physical_field(item, descriptor, leaf), *len)
-        }
-        DataType::Map(entries, sorted) => {
-            DataType::Map(map_entries(field.name(), &physical_field(entries, descriptor, leaf)), *sorted)
-        }
-        scalar => {
-            if let Some(name) = logical_extension(descriptor, *leaf)
-                && !metadata.contains_key(EXTENSION_NAME)
-            {
-                metadata.insert(EXTENSION_NAME.to_owned(), name.to_owned());
-            }
-            *leaf += 1;
-            physical_scalar(scalar)
-        }
-    };
-    let field = Field::new(field.name(), data_type, field.is_nullable()).with_metadata(metadata);
-    Arc::new(field)
-}
-
-/// Entries whose value field bears the map's name, as it does in pyarrow's messages.
-fn map_entries(name: &str, entries: &FieldRef) -> FieldRef {
-    let DataType::Struct(members) = entries.data_type() else { return Arc::clone(entries) };
-    let renamed = members.iter().enumerate().map(|(index, member)| match index {
-        1 => Arc::new(member.as_ref().clone().with_name(name)),
-        _ => Arc::clone(member),
-    });
-    Arc::new(entries.as_ref().clone().with_data_type(DataType::Struct(renamed.collect())))
-}
-
-/// The extension type that pyarrow gives a column for its logical type alone.
-fn logical_extension(descriptor: &SchemaDescriptor, leaf: usize) -> Option<&'static str> {
-    if leaf >= descriptor.num_columns() {
-        return None;
-    }
-    match descriptor.column(leaf).logical_type_ref()? {
-        LogicalType::Json => Some("arrow.json"),
-        LogicalType::Uuid => Some("arrow.uuid"),
-        _ => None,
-    }
-}
-
-fn physical_scalar(scalar: &DataType) -> DataType {
-    match scalar {
-        DataType::Dictionary(_, value) => physical_scalar(value),
-        DataType::Time32(_) => DataType::Time32(TimeUnit::Millisecond),
-        DataType::Timestamp(TimeUnit::Second, zone) => {
-            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
-        }
-        DataType::Date64 => DataType::Date32,
-        other => other.clone(),
-    }
 }
 
 /// A failure of the parquet crate as pyarrow's class; failures of the byte source come back unchanged.

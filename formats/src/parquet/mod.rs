@@ -9,6 +9,7 @@ mod column;
 mod footer;
 mod page_header;
 mod reader;
+mod schema;
 
 #[cfg(test)]
 mod tests;

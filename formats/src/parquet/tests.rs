@@ -1,6 +1,7 @@
 //! Golden cases, ranged reading, codecs and options.
 
 mod hostile;
+mod pyarrow_files;
 
 use std::io;
 use std::sync::Arc;
@@ -198,7 +199,10 @@ fn large_values_end_a_table_early_and_no_row_is_lost() {
 }
 
 fn params(value: serde_json::Value) -> Params {
-    value.as_object().unwrap().clone()
+    match value {
+        serde_json::Value::Object(params) => params,
+        other => panic!("{other} is no object"),
+    }
 }
 
 #[test]
