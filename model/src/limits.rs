@@ -139,8 +139,8 @@ pub const PARQUET_REPEATED_VALUES_MAX: u64 = 64 * 1024 * 1024;
 pub const ARROW_METADATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Body of one message of an Arrow file, compressed or not.
 pub const ARROW_BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Values in one cell, all levels together.
-pub const CELL_VALUES_MAX: usize = 16 * 1024 * 1024;
+/// Values in one cell, all levels together; in all rows of a table, or in a document, of a JSON file.
+pub const CELL_VALUES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of values after which a reader ends its table early, so that the caller can stop.
 pub const TABLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Decompressed bytes read from one file for one job.

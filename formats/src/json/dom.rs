@@ -6,6 +6,7 @@ use outpost_model::limits;
 
 use super::lexer::{Lexer, SyntaxError, Token};
 use super::number::{self, Number};
+use super::rows::too_many_values;
 use crate::json_text::ujson::write_float;
 
 /// A value of Python's kinds.
@@ -33,10 +34,17 @@ pub(super) enum Passes {
 
 /// Reads the next value.
 pub(super) fn read(lexer: &mut Lexer<'_>, passes: Passes) -> Result<Dom, SyntaxError> {
-    read_nested(lexer, passes, 0)
+    let mut values_left = limits::CELL_VALUES_MAX;
+    read_nested(lexer, passes, 0, &mut values_left)
 }
 
-fn read_nested(lexer: &mut Lexer<'_>, passes: Passes, depth: usize) -> Result<Dom, SyntaxError> {
+fn read_nested(
+    lexer: &mut Lexer<'_>,
+    passes: Passes,
+    depth: usize,
+    values_left: &mut usize,
+) -> Result<Dom, SyntaxError> {
+    *values_left = values_left.checked_sub(1).ok_or_else(|| SyntaxError::Limit(too_many_values()))?;
     if depth > limits::NESTING_DEPTH_MAX {
         return Err(SyntaxError::limit(format!(
             "JSON values are nested more than {} levels deep; flatten them.",
@@ -54,7 +62,7 @@ fn read_nested(lexer: &mut Lexer<'_>, passes: Passes, depth: usize) -> Result<Do
             let mut items = Vec::new();
             let mut more = lexer.first_item();
             while more {
-                items.push(read_nested(lexer, passes, depth + 1)?);
+                items.push(read_nested(lexer, passes, depth + 1, values_left)?);
                 more = lexer.next_item()?;
             }
             Dom::Array(items)
@@ -65,7 +73,7 @@ fn read_nested(lexer: &mut Lexer<'_>, passes: Passes, depth: usize) -> Result<Do
             while more {
                 let name = read_text(lexer)?;
                 lexer.colon()?;
-                members.push((name, read_nested(lexer, passes, depth + 1)?));
+                members.push((name, read_nested(lexer, passes, depth + 1, values_left)?));
                 more = lexer.next_member()? && lexer.object_name(false)?;
             }
             Dom::Object(without_duplicates(members))

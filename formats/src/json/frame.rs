@@ -12,6 +12,7 @@ use outpost_model::limits;
 use super::dom::{self, Dom, Passes};
 use super::frame_types::{ColumnType, column_type};
 use super::lexer::{Grammar, Lexer, SyntaxError, Token};
+use super::rows::too_many_values;
 use crate::error::{ErrorClass, FormatError};
 use crate::features::Features;
 use crate::table::Table;
@@ -126,6 +127,7 @@ fn frame(document: Dom) -> Result<Frame, FormatError> {
 fn frame_of_records(items: Vec<Dom>) -> Result<Frame, FormatError> {
     let rows = items.len();
     let mut columns: IndexMap<String, Vec<Dom>> = IndexMap::new();
+    let mut cells_left = limits::CELL_VALUES_MAX;
     for (row, item) in items.into_iter().enumerate() {
         let Dom::Object(members) = item else {
             let message = "a list of objects has an item that is none";
@@ -146,9 +148,19 @@ fn frame_of_records(items: Vec<Dom>) -> Result<Frame, FormatError> {
     Ok(Frame { columns: columns.into_iter().collect(), rows, is_unnamed: false })
 }
 
+/// Sets a cell. Missing ones are only filled up to the last present one, and counted: rows may share no column.
+fn put(column: &mut Vec<Dom>, row: usize, cell: Dom, cells_left: &mut usize) -> Result<(), FormatError> {
+    let added = row + 1 - column.len();
+    *cells_left = cells_left.checked_sub(added).ok_or_else(too_many_values)?;
+    column.resize(row, Dom::Null);
+    column.push(cell);
+    Ok(())
+}
+
 fn frame_of_lists(items: Vec<Dom>) -> Result<Frame, FormatError> {
     let rows = items.len();
     let mut columns: Vec<(String, Vec<Dom>)> = Vec::new();
+    let mut cells_left = limits::CELL_VALUES_MAX;
     for (row, item) in items.into_iter().enumerate() {
         let cells = match item {
             Dom::Array(cells) => cells,
@@ -159,8 +171,7 @@ fn frame_of_lists(items: Vec<Dom>) -> Result<Frame, FormatError> {
             if at == columns.len() {
                 columns.push((at.to_string(), Vec::new()));
             }
-            columns[at].1.resize(row, Dom::Null);
-            columns[at].1.push(cell);
+            put(&mut columns[at].1, row, cell, &mut cells_left)?;
         }
     }
     let is_unnamed = columns.len() == 1;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::lexer::SyntaxError;
 use super::paths::JsonPaths;
-use super::rows::{RowRules, read_row};
+use super::rows::{RowReader, RowRules};
 use super::scan::{Layout, RootValue, Rules, Scan, ScanError, scan};
 use super::shape::{self, Members};
 use super::tree::{Node, ROOT, kind};
@@ -56,8 +56,8 @@ impl Typed {
 
     /// The values of the first rows.
     pub(super) fn read_rows(&self, bytes: &[u8]) -> Result<Vec<Vec<Value>>, FormatError> {
-        let rows = self.spans.iter();
-        rows.map(|span| read_row(&bytes[span.clone()], &self.columns, self.rules)).collect()
+        let mut reader = RowReader::new(&self.columns, self.rules);
+        self.spans.iter().map(|span| reader.read_row(&bytes[span.clone()])).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow_schema::TimeUnit;
+use outpost_model::limits;
 
 use super::dump;
 use super::lexer::{Lexer, RawStr, SyntaxError, Token};
@@ -24,28 +25,38 @@ pub(super) struct RowRules {
     pub(super) reencodes: bool,
 }
 
-/// The values of the row that `text` holds, one per column.
-pub(super) fn read_row(text: &[u8], columns: &Members, rules: RowRules) -> Result<Vec<Value>, FormatError> {
-    let mut lexer = Lexer::new(text, rules.layout.grammar());
-    if rules.layout == Layout::TextItems {
-        return columns.iter().map(|(_, shape)| rules.value(&mut lexer, shape)).collect();
-    }
-    match lexer.token().map_err(unexpected)? {
-        Token::OpenObject => rules.members(&mut lexer, columns),
-        _ => Ok(vec![Value::Null; columns.len()]),
-    }
+/// Reads rows of one table.
+pub(super) struct RowReader<'a> {
+    columns: &'a Members,
+    rules: RowRules,
+    /// Values that the table may still have: a byte or two of text can be one.
+    values_left: usize,
 }
 
-/// For a syntax error in what was scanned without one.
-fn unexpected(error: SyntaxError) -> FormatError {
-    match error {
-        SyntaxError::Limit(error) => error,
-        SyntaxError::Message(message) => FormatError::new(ErrorClass::ValueError, message),
+impl<'a> RowReader<'a> {
+    pub(super) fn new(columns: &'a Members, rules: RowRules) -> Self {
+        Self { columns, rules, values_left: limits::CELL_VALUES_MAX }
     }
-}
 
-impl RowRules {
-    fn value(self, lexer: &mut Lexer<'_>, shape: &Shape) -> Result<Value, FormatError> {
+    /// The values of the row that `text` holds, one per column.
+    pub(super) fn read_row(&mut self, text: &[u8]) -> Result<Vec<Value>, FormatError> {
+        let columns = self.columns;
+        let mut lexer = Lexer::new(text, self.rules.layout.grammar());
+        if self.rules.layout == Layout::TextItems {
+            return columns.iter().map(|(_, shape)| self.value(&mut lexer, shape)).collect();
+        }
+        match lexer.token().map_err(unexpected)? {
+            Token::OpenObject => self.members(&mut lexer, columns),
+            _ => Ok(vec![Value::Null; columns.len()]),
+        }
+    }
+
+    fn take_values(&mut self, count: usize) -> Result<(), FormatError> {
+        self.values_left = self.values_left.checked_sub(count).ok_or_else(too_many_values)?;
+        Ok(())
+    }
+
+    fn value(&mut self, lexer: &mut Lexer<'_>, shape: &Shape) -> Result<Value, FormatError> {
         let token = lexer.token().map_err(unexpected)?;
         if *shape == Shape::Json {
             return json_text(lexer, token);
@@ -54,7 +65,7 @@ impl RowRules {
             (Token::Bool(value), Shape::Bool) => Value::Bool(value),
             (Token::Number(text), Shape::Int) => self.int(text),
             (Token::Number(text), Shape::Float) => self.float(text),
-            (Token::NonFinite(value), Shape::Float) if !self.reencodes => Value::Float(value),
+            (Token::NonFinite(value), Shape::Float) if !self.rules.reencodes => Value::Float(value),
             (Token::Quote, Shape::Timestamp) => {
                 let text = lexer.string().map_err(unexpected)?;
                 let seconds = timestamp::parse(&text.unescaped());
@@ -73,8 +84,8 @@ impl RowRules {
         })
     }
 
-    fn int(self, text: &[u8]) -> Value {
-        let value = match self.reencodes {
+    fn int(&self, text: &[u8]) -> Value {
+        let value = match self.rules.reencodes {
             false => number::to_i64(text),
             true => match number::read_ujson(text) {
                 Ok(Number::Int(value)) => Some(value),
@@ -84,8 +95,8 @@ impl RowRules {
         value.map_or(Value::Null, Value::Int)
     }
 
-    fn float(self, text: &[u8]) -> Value {
-        if !self.reencodes {
+    fn float(&self, text: &[u8]) -> Value {
+        if !self.rules.reencodes {
             return Value::Float(number::to_f64(text));
         }
         match number::read_ujson(text) {
@@ -100,10 +111,11 @@ impl RowRules {
         }
     }
 
-    fn list(self, lexer: &mut Lexer<'_>, item: &Shape) -> Result<Value, FormatError> {
+    fn list(&mut self, lexer: &mut Lexer<'_>, item: &Shape) -> Result<Value, FormatError> {
         let mut items = Vec::new();
         let mut more = lexer.first_item();
         while more {
+            self.take_values(1)?;
             items.push(self.value(lexer, item)?);
             more = lexer.next_item().map_err(unexpected)?;
         }
@@ -111,7 +123,8 @@ impl RowRules {
     }
 
     /// The rest of an object, in the order of `members`.
-    fn members(self, lexer: &mut Lexer<'_>, members: &Members) -> Result<Vec<Value>, FormatError> {
+    fn members(&mut self, lexer: &mut Lexer<'_>, members: &Members) -> Result<Vec<Value>, FormatError> {
+        self.take_values(members.len())?;
         let mut values = vec![Value::Null; members.len()];
         let mut guess = 0;
         let mut more = lexer.object_name(true).map_err(unexpected)?;
@@ -131,6 +144,25 @@ impl RowRules {
                 lexer.next_member().map_err(unexpected)? && lexer.object_name(false).map_err(unexpected)?;
         }
         Ok(values)
+    }
+}
+
+/// The error for rows or a document with too many values.
+pub(super) fn too_many_values() -> FormatError {
+    FormatError::new(
+        ErrorClass::LimitExceeded,
+        format!(
+            "The first rows of this JSON file hold more than {} values; write shorter lists.",
+            limits::CELL_VALUES_MAX
+        ),
+    )
+}
+
+/// For a syntax error in what was scanned without one.
+fn unexpected(error: SyntaxError) -> FormatError {
+    match error {
+        SyntaxError::Limit(error) => error,
+        SyntaxError::Message(message) => FormatError::new(ErrorClass::ValueError, message),
     }
 }
 

@@ -36,11 +36,30 @@ fn names_that_are_data_are_refused_in_words_before_they_fill_memory() {
 }
 
 #[test]
+fn frames_of_rows_that_share_no_column_are_refused_in_words() {
+    let items: Vec<_> = (0..20_000).map(|index| format!("{{\"key{index}\":1}}")).collect();
+    let text = format!("{{\"data\":[{}]}}", items.join(","));
+    let error = read_with(text, &params(serde_json::json!({"field": "data"}))).unwrap_err();
+    assert_eq!(error.class, ErrorClass::LimitExceeded);
+}
+
+#[test]
 fn objects_of_ever_new_members_below_a_column_become_json() {
     let rows: String = (0..150_000).map(|index| format!("{{\"a\":{{\"key{index}\":1}}}}\n")).collect();
     let (features, rows) = read(rows).unwrap();
     assert_eq!(features.unwrap().to_json()["a"], super::json_type());
     assert_eq!(rows[2], serde_json::json!({"a": {"key2": 1}}));
+}
+
+#[test]
+fn rows_of_too_many_values_are_refused_in_words() {
+    let items = "1,".repeat(9_000_000) + "1";
+    for text in [format!("{{\"a\":[{items}]}}\n"), format!("{{\"data\":[{items}]}}")] {
+        let options =
+            if text.contains("data") { serde_json::json!({"field": "data"}) } else { serde_json::json!({}) };
+        let error = read_with(text, &params(options)).unwrap_err();
+        assert_eq!(error.class, ErrorClass::LimitExceeded);
+    }
 }
 
 /// Random edits of small texts: nothing panics, whatever the answer is.
