@@ -199,6 +199,8 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 10_000;
 /// How long the Hub's word on a dataset's visibility is trusted.
 pub const VISIBILITY_AGE_MS_MAX: u64 = 3_600 * 1_000;
 
+/// Time between two scrubs of the store; a damaged record that a reader meets brings the next one forward.
+pub const SCRUB_PERIOD_MS: u64 = 24 * 3_600 * 1_000;
 /// Bodies and other values are cut into chunks of this size in sled (anchors: larger values leak blob files).
 pub const STORE_CHUNK_BYTES: usize = 4_000;
 /// Values up to this size are kept inside the record that points to them.

@@ -4,3 +4,4 @@ pub mod folder;
 pub mod maintenance;
 pub mod primary;
 pub mod progress;
+pub mod scrub;

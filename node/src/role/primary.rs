@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::progress::{Listeners, Progress};
-use super::{folder, maintenance};
+use super::{folder, maintenance, scrub};
 use crate::config::{HubSource, PrimaryConfig};
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
@@ -41,7 +41,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     // 2. The store: authority and mirror in one.
     let store = open_store(&config.data_dir).await?;
     let authority: Arc<dyn Authority> = Arc::new(store.clone());
-    let mirror: Arc<dyn Mirror> = Arc::new(store);
+    let mirror: Arc<dyn Mirror> = Arc::new(store.clone());
     tracing::info!(position = %mirror.position(), "2/7 the store in {} is open", config.data_dir.display());
 
     // 3. The listening socket, before any work is done for a node that nobody could reach.
@@ -93,6 +93,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     }
     let checks = maintenance::Checks::of(&config.hub);
     loops.spawn(loops_stop.clone().run_until_cancelled_owned(maintenance::run_loop(intake, checks)));
+    loops.spawn(loops_stop.clone().run_until_cancelled_owned(scrub::run_loop(store)));
     loops.close();
     tracing::info!("7/7 maintenance runs; the primary is up");
 

@@ -1,0 +1,34 @@
+//! The scrub: reads the whole store in the background and repairs what is damaged.
+//!
+//! Owns when it runs: once a day, and soon after a reader met a damaged record. A scrub that fails is logged and comes
+//! round again.
+
+use std::time::Duration;
+
+use outpost_model::limits;
+use outpost_storage::EmbeddedStore;
+use tokio::time::Instant;
+
+use crate::clock;
+
+/// Runs for ever.
+pub async fn run_loop(store: EmbeddedStore) {
+    let mut period = tokio::time::interval(Duration::from_millis(limits::MAINTENANCE_PERIOD_MS));
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last_scrub = Instant::now();
+    let mut damage_seen = 0;
+    loop {
+        period.tick().await;
+        let damage = store.damaged_records();
+        let is_due = last_scrub.elapsed() >= Duration::from_millis(limits::SCRUB_PERIOD_MS);
+        if damage == damage_seen && !is_due {
+            continue;
+        }
+        last_scrub = Instant::now();
+        damage_seen = damage;
+        match store.scrub(clock::now()).await {
+            Ok(report) => tracing::info!(?report, "scrubbed the store, {} entries", report.entries_checked),
+            Err(error) => tracing::error!(%error, "failed to scrub the store, trying again later"),
+        }
+    }
+}
