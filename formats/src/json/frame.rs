@@ -134,15 +134,7 @@ fn frame_of_records(items: Vec<Dom>) -> Result<Frame, FormatError> {
             return Err(FormatError::new(ErrorClass::TypeError, message));
         };
         for (name, value) in members {
-            if columns.len() > limits::COLUMNS_MAX {
-                let message =
-                    format!("The objects have more than {} different members.", limits::COLUMNS_MAX);
-                return Err(FormatError::new(ErrorClass::LimitExceeded, message));
-            }
-            let column = columns.entry(name).or_default();
-            // Missing cells are only filled up to the last present one: many columns may be sparse.
-            column.resize(row, Dom::Null);
-            column.push(value);
+            put(columns.entry(name).or_default(), row, value, &mut cells_left)?;
         }
     }
     Ok(Frame { columns: columns.into_iter().collect(), rows, is_unnamed: false })

@@ -39,7 +39,9 @@ fn names_that_are_data_are_refused_in_words_before_they_fill_memory() {
 fn frames_of_rows_that_share_no_column_are_refused_in_words() {
     let items: Vec<_> = (0..20_000).map(|index| format!("{{\"key{index}\":1}}")).collect();
     let text = format!("{{\"data\":[{}]}}", items.join(","));
-    let error = read_with(text, &params(serde_json::json!({"field": "data"}))).unwrap_err();
+    let error = read_with(text, &params(serde_json::json!({"field": "data"})))
+        .map(|(_, rows)| rows.len())
+        .unwrap_err();
     assert_eq!(error.class, ErrorClass::LimitExceeded);
 }
 
