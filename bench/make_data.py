@@ -1,7 +1,7 @@
 """Writes the folder Hub that the first-rows benchmark reads: a 10 MB csv, a 10 MB jsonl, two 50 MB parquets of 10 row groups.
 
-One parquet has the writer's default pages (1 MB of values): a row costs at least one page of each column. The other has pages
-of 16 kB, so that its first row group allows to read little.
+One parquet is as pyarrow writes it by default: dictionaries and pages of up to 1 MB, of which a row needs one of each per column.
+The other has pages of 16 kB and dictionaries where they help, so that its first row group allows to read little.
 
 Usage: make_data.py FOLDER      (needs pyarrow)
 Contents are pseudo-random from a fixed seed, so every run writes the same bytes.
@@ -75,7 +75,7 @@ def main():
     write_csv(hub / "csv-10mb" / "data.csv", 10_000_000)
     write_jsonl(hub / "jsonl-10mb" / "data.jsonl", 10_000_000)
     write_parquet(hub / "parquet-50mb" / "data.parquet", 10, 10_700)
-    small = {"data_page_size": 16 * 1024, "write_page_index": True}
+    small = {"data_page_size": 16 * 1024, "write_page_index": True, "use_dictionary": ["label", "date"]}
     write_parquet(hub / "parquet-50mb-small-pages" / "data.parquet", 10, 10_700, **small)
     for file in sorted(hub.glob("*/data.*")):
         print(f"{file.relative_to(hub)}: {file.stat().st_size:,} bytes")

@@ -1,7 +1,8 @@
-//! A file of the Hub as a [`ByteSource`]: ranged reads with a small cache.
+//! A file of the Hub as a [`ByteSource`]: ranged reads.
 //!
-//! Owns the read-ahead: a random read fetches a small block, each sequential one twice the block before it. The start of
-//! the file is kept, because types are inferred from it before rows are read from it. Every read asks the job's guard and is counted by it. Failures are `io::Error`s that hold a [`FormatError`].
+//! Owns the start of the file in memory, because types are inferred from it before rows are read from it. Refuses to read
+//! ahead: readers know what they need and ask for it in blocks. Every fetch asks the job's guard and is counted by it.
+//! Failures are `io::Error`s that hold a [`FormatError`].
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -13,11 +14,11 @@ use outpost_model::{DatasetName, Revision, limits};
 
 use crate::repository::LoadContext;
 
-/// Blocks kept per file: a few streams may read one file at different places.
-const BLOCKS_MAX: usize = 4;
-
 /// Bytes kept of the start of a file: one inference chunk and what read-ahead fetched beyond it.
 const START_BYTES_MAX: u64 = (limits::CHUNK_BYTES + limits::READ_BLOCK_BYTES_MAX) as u64;
+
+/// Least fetch: readers that look at a few bytes go on right behind them.
+const FETCH_BYTES_MIN: u64 = 4 * 1024;
 
 /// A file of a dataset at a revision.
 pub struct HubSource {
@@ -26,68 +27,18 @@ pub struct HubSource {
     revision: Revision,
     path: String,
     size: u64,
-    cache: Mutex<Cache>,
+    /// Contiguous from the first byte, each with its place; at most [`START_BYTES_MAX`] and one fetch.
+    start: Mutex<Vec<(u64, Bytes)>>,
 }
 
-#[derive(Default)]
-struct Cache {
-    /// Contiguous from the first byte, at most [`START_BYTES_MAX`] and one block.
-    start: Vec<Block>,
-    /// The latest, the one used last at the end.
-    blocks: Vec<Block>,
-}
-
-impl Cache {
-    fn copy(&mut self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
-        let after = self.start.partition_point(|block| block.start <= offset);
-        if let Some(count) = after.checked_sub(1).and_then(|place| self.start[place].copy(offset, buffer)) {
-            return Some(count);
-        }
-        let place = self.blocks.iter().position(|block| block.copy(offset, buffer).is_some())?;
-        let block = self.blocks.remove(place);
-        let count = block.copy(offset, buffer);
-        self.blocks.push(block);
-        count
-    }
-
-    /// The block that ends where the next read starts, taken out: its successor replaces it.
-    fn take_previous(&mut self, offset: u64) -> Option<Block> {
-        let place = self.blocks.iter().position(|block| block.end() == offset)?;
-        Some(self.blocks.remove(place))
-    }
-
-    fn keep(&mut self, block: Block) {
-        let start_end = self.start.last().map_or(0, Block::end);
-        if block.start == start_end && start_end < START_BYTES_MAX && !block.bytes.is_empty() {
-            self.start.push(block.clone());
-        }
-        if self.blocks.len() == BLOCKS_MAX {
-            self.blocks.remove(0);
-        }
-        self.blocks.push(block);
-    }
-}
-
-/// A fetched range; `bytes` is empty when it was too large to keep.
-#[derive(Clone)]
-struct Block {
-    start: u64,
-    length: u64,
-    bytes: Bytes,
-}
-
-impl Block {
-    fn end(&self) -> u64 {
-        self.start + self.length
-    }
-
-    fn copy(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
-        let skip = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        let rest = self.bytes.get(skip..).filter(|rest| !rest.is_empty())?;
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        Some(count)
-    }
+/// Copies what the start holds at `offset`.
+fn copy_from(start: &[(u64, Bytes)], offset: u64, buffer: &mut [u8]) -> Option<usize> {
+    let place = start.partition_point(|(at, _)| *at <= offset).checked_sub(1)?;
+    let (at, bytes) = &start[place];
+    let rest = bytes.get(usize::try_from(offset - at).ok()?..).filter(|rest| !rest.is_empty())?;
+    let count = rest.len().min(buffer.len());
+    buffer[..count].copy_from_slice(&rest[..count]);
+    Some(count)
 }
 
 impl HubSource {
@@ -106,7 +57,7 @@ impl HubSource {
             revision: revision.clone(),
             path: path.to_owned(),
             size,
-            cache: Mutex::default(),
+            start: Mutex::default(),
         }
     }
 
@@ -136,26 +87,21 @@ impl ByteSource for HubSource {
         if offset >= self.size || buffer.is_empty() {
             return Ok(0);
         }
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = cache.copy(offset, buffer) {
+        let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = copy_from(&start, offset, buffer) {
             return Ok(count);
         }
-        let ahead = read_ahead(cache.take_previous(offset).as_ref());
-        let length = ahead.max(buffer.len() as u64).min(limits::RANGE_BYTES_MAX).min(self.size - offset);
+        let length =
+            FETCH_BYTES_MIN.max(buffer.len() as u64).min(limits::RANGE_BYTES_MAX).min(self.size - offset);
         let bytes = self.fetch(offset, length)?;
         let count = bytes.len().min(buffer.len());
         buffer[..count].copy_from_slice(&bytes[..count]);
-        let length = bytes.len() as u64;
-        let is_kept = length <= limits::READ_BLOCK_BYTES_MAX as u64;
-        cache.keep(Block { start: offset, length, bytes: if is_kept { bytes } else { Bytes::new() } });
+        let start_end = start.last().map_or(0, |(at, bytes)| at + bytes.len() as u64);
+        if offset == start_end && start_end < START_BYTES_MAX {
+            start.push((offset, bytes));
+        }
         Ok(count)
     }
-}
-
-/// How far to read: a small block at a new place, twice the previous one when that ended here.
-fn read_ahead(previous: Option<&Block>) -> u64 {
-    let (min, max) = (limits::READ_BLOCK_BYTES_MIN as u64, limits::READ_BLOCK_BYTES_MAX as u64);
-    previous.map_or(min, |block| (block.length * 2).clamp(min, max))
 }
 
 fn as_format(error: &HubError) -> FormatError {
@@ -232,20 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn a_small_read_costs_one_small_block() {
+    fn a_read_costs_what_it_asks_for() {
         let file = file_of(10_000_000);
+        file.read(5_000_000, 100_000);
+        assert_eq!(file.bytes_read(), 100_000);
         file.read(0, 10);
         file.read(20, 10);
-        assert_eq!(file.bytes_read(), limits::READ_BLOCK_BYTES_MIN as u64);
-    }
-
-    #[test]
-    fn sequential_reads_fetch_every_byte_once_in_growing_blocks() {
-        let file = file_of(1_000_000);
-        for start in (0..1_000_000).step_by(1_000) {
-            assert_eq!(file.read(start, 1_000), file.content[start..start + 1_000]);
-        }
-        assert_eq!(file.bytes_read(), 1_000_000);
+        assert_eq!(file.bytes_read(), 100_000 + FETCH_BYTES_MIN);
     }
 
     #[test]
@@ -254,16 +193,6 @@ mod tests {
         let first = file.read(0, 3_000_000);
         assert_eq!(file.read(0, 3_000_000), first);
         assert_eq!(file.bytes_read(), 3_000_000);
-    }
-
-    #[test]
-    fn alternating_streams_do_not_fetch_twice() {
-        let file = file_of(4_000_000);
-        for step in 0..200 {
-            file.read(step * 1_000, 1_000);
-            file.read(2_000_000 + step * 1_000, 1_000);
-        }
-        assert!(file.bytes_read() <= 4 * 200_000 + 4 * limits::READ_BLOCK_BYTES_MIN as u64);
     }
 
     #[test]
