@@ -3,6 +3,12 @@
 //! Owns the options of design section 2 and their `--help`. Each option also reads `OUTPOST_` + its upper-case name.
 //! What the values mean together is `config`'s business.
 
+#![expect(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::bare_urls,
+    reason = "the option docs are shown by --help as they are written"
+)]
+
 use clap::{Parser, Subcommand};
 
 /// The dataset viewer at the edge.

@@ -6,5 +6,6 @@ mod bad_input;
 mod kill_during_ingestion;
 mod options;
 mod primary;
+mod remote_hub;
 mod sample;
 mod support;
