@@ -69,7 +69,7 @@ fn files(files: &Json) -> Vec<DataFile> {
 
 /// A file in memory.
 pub(crate) fn data_file(path: &str, bytes: impl Into<Bytes>) -> DataFile {
-    DataFile { path: path.to_owned(), source: Arc::new(bytes.into()) }
+    DataFile { path: path.to_owned(), url: path.to_owned(), source: Arc::new(bytes.into()) }
 }
 
 /// Features at open and up to `limit` rows of files read one after the other, as JSON objects.

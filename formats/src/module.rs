@@ -18,8 +18,19 @@ pub type Params = serde_json::Map<String, serde_json::Value>;
 pub struct DataFile {
     /// Path in the repository, for messages and `file_path` columns.
     pub path: String,
+    /// Its address as rows show it: `hf://datasets/{dataset}@{revision}/{path}`.
+    pub url: String,
     /// Its bytes as stored in the repository.
     pub source: Arc<dyn ByteSource>,
+}
+
+/// The split whose files tell the features of a config before rows are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaSplit {
+    /// The first one that has files.
+    First,
+    /// The last one.
+    Last,
 }
 
 /// A dataset format.
@@ -34,8 +45,13 @@ pub trait Module: Send + Sync {
     /// Names of the options that a README config may set; others are dropped (section 3.2).
     fn param_names(&self) -> &'static [&'static str];
 
+    /// The split whose files [`Module::features_at_open`] gets.
+    fn schema_split(&self) -> SchemaSplit {
+        SchemaSplit::First
+    }
+
     /// The features that are known before rows are read: from the schema or the first chunk of the first file of
-    /// the first split that has one. `files` opens them one by one. `None` when only reading rows tells.
+    /// the split that [`Module::schema_split`] names. `files` opens them one by one. `None` when only reading rows tells.
     ///
     /// # Errors
     /// [`FormatError`] when a file that must be looked at cannot be read.

@@ -13,7 +13,11 @@ use crate::{Features, FormatError, Table, Value};
 
 /// A file in memory.
 pub(crate) fn file(path: &str, data: impl AsRef<[u8]>) -> DataFile {
-    DataFile { path: path.to_owned(), source: Arc::new(Bytes::copy_from_slice(data.as_ref())) }
+    DataFile {
+        path: path.to_owned(),
+        url: path.to_owned(),
+        source: Arc::new(Bytes::copy_from_slice(data.as_ref())),
+    }
 }
 
 /// Options as JSON.

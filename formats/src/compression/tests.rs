@@ -38,7 +38,7 @@ fn xz() -> Vec<u8> {
 }
 
 fn file(path: &str, data: &[u8]) -> DataFile {
-    DataFile { path: path.to_owned(), source: Arc::new(Bytes::copy_from_slice(data)) }
+    DataFile { path: path.to_owned(), url: path.to_owned(), source: Arc::new(Bytes::copy_from_slice(data)) }
 }
 
 fn read(path: &str, data: &[u8]) -> Result<Vec<u8>, FormatError> {
@@ -187,7 +187,8 @@ impl ByteSource for Broken {
 fn a_failing_source_keeps_its_class_through_every_decoder() {
     for (path, data) in packed() {
         let source = Arc::new(Broken(data[..data.len() - 6].to_vec()));
-        let mut reader = open_extracted(&DataFile { path: path.to_owned(), source }).unwrap();
+        let mut reader =
+            open_extracted(&DataFile { path: path.to_owned(), url: path.to_owned(), source }).unwrap();
         let error = FormatError::from(reader.read_to_end(&mut Vec::new()).unwrap_err());
         assert_eq!(error.class, ErrorClass::ConnectionError, "{path}: {error}");
     }

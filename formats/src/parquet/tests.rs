@@ -97,7 +97,7 @@ impl ByteSource for Counted {
 fn counted(bytes: Vec<u8>) -> (Arc<Counted>, DataFile) {
     let source =
         Arc::new(Counted { bytes: bytes.into(), read: AtomicU64::new(0), requests: AtomicU64::new(0) });
-    (Arc::clone(&source), DataFile { path: "data.parquet".into(), source })
+    (Arc::clone(&source), DataFile { path: "data.parquet".into(), url: "data.parquet".into(), source })
 }
 
 fn first_rows(file: &DataFile, limit: usize) -> usize {

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use outpost_formats::module::module;
+use outpost_formats::module::{SchemaSplit, module};
 use outpost_formats::{DataFile, Features, Module, Params};
 use outpost_hub::RepoFile;
 
@@ -115,8 +115,12 @@ impl Config {
     fn look_at_files(&self, repository: &RepositoryFiles) -> Result<Option<Features>, LoadError> {
         let reader = self.reader()?;
         let files = self.files(repository)?;
-        let first = files.values().find(|files| !files.is_empty()).map_or(&[][..], Vec::as_slice);
-        let mut opened = first.iter().map(|file| Ok(repository.looked_at_file(file)));
+        let split = match reader.schema_split() {
+            SchemaSplit::First => files.values().find(|files| !files.is_empty()),
+            SchemaSplit::Last => files.values().last(),
+        };
+        let looked_at = split.map_or(&[][..], Vec::as_slice);
+        let mut opened = looked_at.iter().map(|file| Ok(repository.looked_at_file(file)));
         Ok(reader.features_at_open(&mut opened, &self.reader_params(reader))?)
     }
 }
@@ -140,6 +144,6 @@ impl RepositoryFiles {
 
     fn open_file(&self, file: &RepoFile) -> DataFile {
         let source = HubSource::new(&self.context, &self.dataset, &self.revision, &file.path, file.size);
-        DataFile { path: file.path.clone(), source: Arc::new(source) }
+        DataFile { path: file.path.clone(), url: self.resolver.url(&file.path), source: Arc::new(source) }
     }
 }
