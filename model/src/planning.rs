@@ -121,11 +121,28 @@ fn plan_revision(
         return clear(state).chain([set]).collect();
     }
     if !force && state.revision.as_ref() == Some(revision) && root_is_current_or_coming(state, revision) {
-        return vec![set];
+        return [set].into_iter().chain(raise_root(dataset, state, revision, priority)).collect();
     }
     let root = root_key(dataset);
     let job = new_job(root, revision, priority);
     clear(state).chain([set, Task::CreateJob(job)]).collect()
+}
+
+/// A root job that waits with a lower priority is replaced: who asks now shall not wait behind maintenance.
+fn raise_root(
+    dataset: &DatasetName,
+    state: &DatasetState,
+    revision: &Revision,
+    priority: Priority,
+) -> Vec<Task> {
+    let waits_lower =
+        |job: &&Job| job.key.kind() == StepKind::ROOT && !job.is_started() && job.priority < priority;
+    match state.jobs.iter().find(waits_lower) {
+        Some(job) => {
+            vec![Task::DeleteJob(job.id), Task::CreateJob(new_job(root_key(dataset), revision, priority))]
+        }
+        None => Vec::new(),
+    }
 }
 
 fn plan_removal(state: &DatasetState) -> Vec<Task> {

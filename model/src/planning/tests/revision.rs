@@ -126,3 +126,15 @@ fn the_priority_is_the_events() {
     let tasks = plan_for(&DatasetState::default(), &event);
     assert!(matches!(tasks.last(), Some(Task::CreateJob(job)) if job.priority == Priority::High));
 }
+
+#[test]
+fn a_root_job_that_waits_with_a_lower_priority_is_replaced() {
+    let mut backfill = waiting(7, root());
+    backfill.priority = Priority::Low;
+    let state = DatasetState { jobs: vec![backfill], ..empty() };
+    let tasks = plan_for(&state, &at("r1", Visibility::Public, false));
+    assert_eq!(tasks[..2], [set("r1", Visibility::Public), Task::DeleteJob(JobId(7))]);
+    assert!(
+        matches!(&tasks[2..], [Task::CreateJob(job)] if job.key == root() && job.priority == Priority::Normal)
+    );
+}
