@@ -5,8 +5,8 @@
 //! Decoders hold bounded memory, stop at [`limits::DECOMPRESSED_BYTES_MAX`], and report broken or truncated data as
 //! `OSError`; failures of the source itself keep their own class.
 
-mod decoders;
-mod source_reader;
+pub(crate) mod decoders;
+pub(crate) mod source_reader;
 
 use std::io::Read;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ pub enum ErrorClass {
     OverflowError,
     ParserError,
     ReadError,
+    RuntimeError,
     StopIteration,
     TypeError,
     UnicodeDecodeError,

@@ -4,6 +4,7 @@
 //! format. Refuses the network: bytes come through [`source::ByteSource`]. Bytes are hostile: every reader works
 //! within [`outpost_model::limits`] and fails with a [`FormatError`], never with a panic.
 
+pub mod archive;
 pub mod arrow;
 pub mod arrow_values;
 mod batch_rows;

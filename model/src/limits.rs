@@ -145,6 +145,16 @@ pub const CELL_VALUES_MAX: usize = 8 * 1024 * 1024;
 pub const TABLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Decompressed bytes read from one file for one job.
 pub const DECOMPRESSED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Members of a zip archive, files and folders.
+pub const ARCHIVE_MEMBERS_MAX: usize = 200_000;
+/// Bytes of a zip archive that are read to list it.
+pub const ARCHIVE_LISTING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Name of a member of an archive.
+pub const ARCHIVE_MEMBER_NAME_BYTES_MAX: usize = 4 * 1024;
+/// Names of the members of a zip archive together.
+pub const ARCHIVE_NAMES_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Decompressed bytes of one member of an archive.
+pub const ARCHIVE_MEMBER_BYTES_MAX: u64 = DECOMPRESSED_BYTES_MAX;
 /// Memory that a decoder may use for its dictionary or window; files that ask for more are refused.
 pub const DECODER_MEMORY_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Nesting depth of JSON, features, YAML and Arrow types.

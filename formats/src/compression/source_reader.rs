@@ -14,7 +14,7 @@ use crate::source::ByteSource;
 
 /// The first failure of a source, shared with the adapter around the decoder.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Failure(Arc<Mutex<Option<FormatError>>>);
+pub(crate) struct Failure(Arc<Mutex<Option<FormatError>>>);
 
 impl Failure {
     fn set(&self, error: FormatError) {
@@ -22,7 +22,7 @@ impl Failure {
     }
 
     /// The failure, if the source has failed.
-    pub(super) fn get(&self) -> Option<FormatError> {
+    pub(crate) fn get(&self) -> Option<FormatError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -46,7 +46,7 @@ impl SourceReader {
         Self::with_failure(source, Failure::default())
     }
 
-    pub(super) fn with_failure(source: Arc<dyn ByteSource>, failure: Failure) -> Self {
+    pub(crate) fn with_failure(source: Arc<dyn ByteSource>, failure: Failure) -> Self {
         Self {
             source,
             failure,

@@ -93,7 +93,7 @@ impl Read for Decoded {
             self.at = 0;
             self.decoder.next_block(&mut self.block)?;
         }
-        let count = self.block[self.at..].as_ref().read(buffer)?;
+        let count = (&self.block[self.at..]).read(buffer)?;
         self.at += count;
         Ok(count)
     }
