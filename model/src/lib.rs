@@ -1,4 +1,4 @@
-//! The shared vocabulary of Outpost: names, artifacts, entries, jobs, the step graph, planning, error codes,
+//! The shared vocabulary of Outpost: names, artifacts, assets, entries, jobs, the step graph, planning, error codes,
 //! webhook events and limits.
 //!
 //! Owns the words and the pure rules that every other crate relies on. Refuses I/O, clocks and randomness: times
@@ -6,6 +6,7 @@
 //! returning a value that says so.
 
 pub mod artifact;
+pub mod asset;
 pub mod entry;
 pub mod error_code;
 pub mod graph;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod webhook;
 
 pub use artifact::{ArtifactKey, InvalidKey, Level};
+pub use asset::{AssetPath, AssetSplit, InvalidAssetPath};
 pub use entry::{Body, DatasetRecord, Entry, PUBLIC_URL_PLACEHOLDER, REVISION_PLACEHOLDER, Visibility};
 pub use error_code::ErrorCode;
 pub use graph::{Queue, StepKind};

@@ -238,6 +238,31 @@ pub const FOLLOW_RETRY_MS: u64 = 500;
 /// Records kept in the change log; a follower that is further behind reconciles.
 pub const CHANGE_LOG_RECORDS_MAX: u64 = 100_000;
 
+/// One asset.
+pub const ASSET_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The text form of an asset's path, every byte of its names escaped.
+pub const ASSET_PATH_BYTES_MAX: usize = 12_000;
+/// The last part of an asset's path.
+pub const ASSET_FILENAME_BYTES_MAX: usize = 255;
+/// A media type.
+pub const ASSET_CONTENT_TYPE_BYTES_MAX: usize = 100;
+/// Assets up to this size, as stored, are kept in chunks; larger ones in files of their own.
+pub const ASSET_CHUNKED_BYTES_MAX: usize = 64 * 1024;
+/// Assets above this size are stored as they are: reading the end of a compressed one costs decompressing all of it.
+pub const ASSET_COMPRESSED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Compressed assets are kept when they save one part in this many.
+pub const ASSET_SAVED_PART_MIN: usize = 20;
+/// Page cache of the index of assets and of the small ones.
+pub const ASSET_STORE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Files of one batch that are waited for at the same time.
+pub const ASSET_SYNCS_IN_FLIGHT_MAX: usize = 4;
+/// Age from which an asset that no entry refers to is dropped by a scrub; a job writes its assets before its entry.
+pub const ASSET_ORPHAN_AGE_MS_MIN: u64 = 2 * 3_600 * 1_000;
+/// What is read of an asset at a time while it is sent.
+pub const ASSET_BLOCK_BYTES: usize = 128 * 1024;
+/// Splits with assets that are looked at together when nothing is known about what changed.
+pub const ASSET_SPLITS_PAGE: usize = 256;
+
 /// Limits of the first-rows step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstRowsLimits {
