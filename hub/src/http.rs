@@ -125,6 +125,10 @@ impl Hub for HttpHub {
         resolve::read_file(&self.client, dataset, revision, path, bytes_max).await
     }
 
+    fn resolve_url(&self, dataset: &DatasetName, revision: &Revision, path: &str) -> Option<String> {
+        resolve::public_url(&self.client, dataset, revision, path)
+    }
+
     async fn auth_check(
         &self,
         dataset: &DatasetName,

@@ -111,6 +111,13 @@ pub trait Hub: Send + Sync + 'static {
         bytes_max: u64,
     ) -> Result<Option<Bytes>, HubError>;
 
+    /// The public address of a file at a revision (`{endpoint}/datasets/{id}/resolve/{revision}/{path}`), which readers
+    /// of the API fetch by themselves; `None` when this Hub has no such addresses or the path cannot name a file.
+    fn resolve_url(&self, dataset: &DatasetName, revision: &Revision, path: &str) -> Option<String> {
+        let (_, _, _) = (dataset, revision, path);
+        None
+    }
+
     /// Asks whether a caller with this `Authorization` header may read the dataset. No retries: a reader waits.
     async fn auth_check(
         &self,

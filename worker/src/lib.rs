@@ -5,6 +5,7 @@
 //! [`outpost_storage::Authority`], files behind [`outpost_hub::Hub`]. What a run ends with, success or any failure,
 //! becomes a [`StepOutcome`]; nothing that a dataset holds ends a worker.
 
+pub mod assets;
 #[cfg(test)]
 mod fake;
 pub mod first_rows;
@@ -12,6 +13,7 @@ pub mod outcome;
 pub mod runtime;
 pub mod steps;
 
+pub use assets::{AssetError, AssetSink, MemoryAssets, NewAsset};
 pub use outcome::{Cause, StepOutcome, StepResult};
 pub use runtime::{StepRunner, SystemClock, WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};
 pub use steps::{StepLimits, Steps};

@@ -120,6 +120,16 @@ pub(super) async fn read_file(
     }
 }
 
+/// Where readers of the API find a file.
+pub(super) fn public_url(
+    client: &Client,
+    dataset: &DatasetName,
+    revision: &Revision,
+    path: &str,
+) -> Option<String> {
+    file_url(client, dataset, revision, path).ok().map(String::from)
+}
+
 fn file_url(
     client: &Client,
     dataset: &DatasetName,

@@ -97,3 +97,14 @@ async fn a_file_that_is_larger_than_said_is_not_read_whole() {
     let outcome = hub.read_file(&dataset("u/d"), &revision, "a.csv", 10).await;
     assert!(matches!(outcome, Err(HubError::TooLarge { limit: 10, .. })), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn files_have_public_addresses_in_the_hubs_spelling() {
+    let (_root, stub) = stub();
+    let hub = client(&stub);
+    let (dataset, revision) = (dataset("u/d"), outpost_model::Revision::new("abc").unwrap());
+    let url = hub.resolve_url(&dataset, &revision, "a b/é#1.jpg");
+    assert_eq!(url, Some(format!("{}/datasets/u/d/resolve/abc/a%20b/%C3%A9%231.jpg", stub.endpoint())));
+    assert_eq!(hub.resolve_url(&dataset, &revision, "../x"), None);
+    assert_eq!(stub.requests().len(), 0);
+}
