@@ -10,12 +10,12 @@ mod member;
 mod tests;
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering as Atomic};
 
 use outpost_model::limits;
 
-use crate::compression::{Packing, packing};
 use crate::error::{ErrorClass, FormatError};
 use crate::module::DataFile;
 
@@ -145,17 +145,18 @@ pub fn open_member(archive: &DataFile, member: &Member) -> Result<DataFile, Form
     Ok(DataFile { path, url, source: Arc::new(source) })
 }
 
-/// Data files that one file of a repository stands for.
-type DataFiles = Box<dyn Iterator<Item = Result<DataFile, FormatError>> + Send>;
-
-/// The data files that a file stands for: the members of a zip archive in reading order, or the file itself.
-///
-/// # Errors
-/// As [`members`], or when the first bytes of the file cannot be had.
-pub fn expand(file: DataFile) -> Result<DataFiles, FormatError> {
-    if packing(&file)? != Packing::Zip {
-        return Ok(Box::new(std::iter::once(Ok(file))));
+/// Folders and files of an archive by path, the first `count` of them, folders without an entry of their own included.
+#[must_use]
+pub fn first_paths(members: &[Member], count: usize) -> Vec<String> {
+    let mut paths = BTreeSet::new();
+    for member in members {
+        let path = member.name.trim_end_matches('/');
+        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
+            paths.insert(&path[..end]);
+            if paths.len() > count {
+                paths.pop_last();
+            }
+        }
     }
-    let files = reading_order(members(&file)?);
-    Ok(Box::new(files.into_iter().map(move |member| open_member(&file, &member))))
+    paths.into_iter().map(str::to_owned).collect()
 }

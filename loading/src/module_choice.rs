@@ -18,7 +18,10 @@ const VOTERS_MAX: usize = 200_000;
 /// Archives of a split that are looked into.
 const ARCHIVES_MAX: usize = 10;
 
-/// Lists the members of a zip archive, files and folders, in the archive's order.
+/// Paths of an archive that vote.
+pub const ARCHIVE_PATHS_MAX: usize = 200;
+
+/// Lists the first [`ARCHIVE_PATHS_MAX`] files and folders of a zip archive by path.
 pub type ListArchive<'a> = &'a dyn Fn(&RepoFile) -> Result<Vec<String>, LoadError>;
 
 /// The module of a dataset, the same for all splits. `place` is what the error without one names.

@@ -2,6 +2,7 @@
 //!
 //! Owns the pipeline of dataset-loading.md section 0. All calls block on the Hub; run them on a blocking thread.
 
+mod archives;
 mod config;
 mod hub_errors;
 mod open;
@@ -58,6 +59,8 @@ struct RepositoryFiles {
     resolver: Resolver,
     /// The file that was last looked at for its types.
     looked_at: Mutex<Option<DataFile>>,
+    /// The archive that was last listed.
+    listed: Mutex<Option<archives::Listed>>,
 }
 
 impl Repository {

@@ -184,14 +184,12 @@ fn a_member_names_its_archive() {
 }
 
 #[test]
-fn a_file_stands_for_itself_or_for_the_members_of_its_archive() {
-    let paths =
-        |file: DataFile| -> Vec<String> { expand(file).unwrap().map(|file| file.unwrap().path).collect() };
-    assert_eq!(paths(file("a.csv", "x\n")), ["a.csv"]);
-    let bytes = zip(&[entry("b", STORED, b""), entry("a", STORED, b"")]);
-    assert_eq!(paths(file("x.zip", &bytes)), ["zip://a::x.zip", "zip://b::x.zip"]);
-    assert_eq!(paths(file("x.unknown", &bytes)).len(), 2);
-    assert_eq!(paths(file("x.csv", &bytes)), ["x.csv"]);
+fn the_first_paths_have_the_folders_that_names_imply() {
+    let archive =
+        zip_file(&[entry("d/e/z.csv", STORED, b""), entry("d/", STORED, b""), entry("a.csv", STORED, b"")]);
+    let members = members(&archive).unwrap();
+    assert_eq!(first_paths(&members, 10), ["a.csv", "d", "d/e", "d/e/z.csv"]);
+    assert_eq!(first_paths(&members, 3), ["a.csv", "d", "d/e"]);
 }
 
 /// Counts what is read of a file.

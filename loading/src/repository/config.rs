@@ -120,7 +120,10 @@ impl Config {
             SchemaSplit::Last => files.values().last(),
         };
         let looked_at = split.map_or(&[][..], Vec::as_slice);
-        let mut opened = looked_at.iter().map(|file| Ok(repository.looked_at_file(file)));
+        let mut opened = looked_at.iter().flat_map(|file| {
+            let opened = repository.opened(repository.looked_at_file(file), reader);
+            opened.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
+        });
         Ok(reader.features_at_open(&mut opened, &self.reader_params(reader))?)
     }
 }
@@ -136,8 +139,8 @@ impl RepositoryFiles {
     }
 
     /// A file whose types are wanted before its rows are.
-    fn looked_at_file(&self, file: &RepoFile) -> DataFile {
-        let open = self.open_file(file);
+    pub(super) fn looked_at_file(&self, file: &RepoFile) -> DataFile {
+        let open = self.data_file(file);
         *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.clone());
         open
     }

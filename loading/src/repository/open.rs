@@ -51,7 +51,7 @@ fn open_files(files: RepositoryFiles) -> Result<Repository, LoadError> {
     };
     let data_files = files.resolver.splits(&patterns, "", Extensions::Supported)?;
     let choice =
-        module_choice::choose(&data_files, files.dataset.as_str(), &|file| Err(no_archives(&file.path)))?;
+        module_choice::choose(&data_files, files.dataset.as_str(), &|file| files.archive_paths(file))?;
 
     let (mut configs, default) = if card_configs.is_empty() {
         (vec![config_of_files(&choice, data_files)], None)
@@ -86,14 +86,6 @@ fn refuse_script(files: &RepositoryFiles) -> Result<(), LoadError> {
             Err(LoadError::new("RuntimeError", message))
         }
     }
-}
-
-fn no_archives(path: &str) -> LoadError {
-    let message = format!(
-        "the format of '{path}' cannot be told: zip archives are not read yet. Upload the files unpacked, or as \
-         Parquet, CSV or JSON Lines."
-    );
-    LoadError::new("NotImplementedError", message)
 }
 
 /// The one config of a repository whose card declares none.
@@ -183,6 +175,7 @@ impl RepositoryFiles {
             revision: revision.clone(),
             resolver,
             looked_at: Mutex::default(),
+            listed: Mutex::default(),
         }
     }
 

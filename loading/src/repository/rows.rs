@@ -12,6 +12,7 @@ use outpost_formats::infer::{INFERENCE_ROWS, infer_features};
 use outpost_formats::{Features, Module, Params, Table, TableReader, Value};
 use outpost_hub::RepoFile;
 
+use super::archives::Opened;
 use super::config::Config;
 use super::{RepositoryFiles, RowsError, SplitHead, splits_not_found};
 use crate::error::LoadError;
@@ -105,6 +106,8 @@ struct Tables<'a> {
     params: Params,
     steering: Option<Features>,
     files: std::slice::Iter<'a, Arc<RepoFile>>,
+    /// What is left of the data files that the current file stands for.
+    opened: Opened,
     open: Option<Box<dyn TableReader>>,
 }
 
@@ -121,6 +124,7 @@ impl<'a> Tables<'a> {
             params: config.reader_params(reader),
             steering: config.steering(repository)?,
             files: files.iter(),
+            opened: Box::new(std::iter::empty()),
             open: None,
         })
     }
@@ -142,9 +146,12 @@ impl<'a> Tables<'a> {
                     None => self.open = None,
                 }
             }
+            if let Some(file) = self.opened.next() {
+                self.open = Some(self.reader.open(&file?, &self.params, self.steering.as_ref())?);
+                continue;
+            }
             let Some(file) = self.files.next() else { return Ok(None) };
-            let file = self.repository.data_file(file);
-            self.open = Some(self.reader.open(&file, &self.params, self.steering.as_ref())?);
+            self.opened = self.repository.opened(self.repository.data_file(file), self.reader)?;
         }
     }
 }
