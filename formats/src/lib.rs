@@ -10,6 +10,7 @@ pub mod arrow_values;
 mod batch_rows;
 pub mod cast;
 pub mod compression;
+pub mod conll;
 pub mod csv;
 mod encoding;
 pub mod error;
@@ -31,6 +32,7 @@ pub mod table;
 pub mod text;
 pub mod value;
 mod windows;
+pub mod xml;
 
 pub use arrow_values::array_value;
 pub use cast::{cast_column, cast_table_to_features, cast_table_to_schema};

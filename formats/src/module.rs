@@ -78,10 +78,12 @@ pub trait Module: Send + Sync {
 pub static MODULES: &[&dyn Module] = &[
     // One row per format, sorted by name.
     &crate::arrow::Arrow,
+    &crate::conll::Conll,
     &crate::csv::Csv,
     &crate::json::Json,
     &crate::parquet::Parquet,
     &crate::text::Text,
+    &crate::xml::Xml,
 ];
 
 /// The module with this name.

@@ -48,19 +48,35 @@ impl Module for Text {
         params: &Params,
         features: Option<&Features>,
     ) -> Result<Box<dyn TableReader>, FormatError> {
-        let encoding = Encoding::named(text_option(params, "encoding")?.unwrap_or("utf-8"))?;
-        let on_invalid = OnInvalid::named(text_option(params, "encoding_errors")?.unwrap_or("strict"))?;
-        Ok(Box::new(TextReader {
-            decoder: Decoder::new(open_extracted(file)?, encoding, on_invalid),
-            splitter: Splitter::new(sample_by(params)?),
-            column: column_name(features)?,
-            chunk_bytes: chunk_bytes(params)?,
-            block: Vec::new(),
-            position: 0,
-            after_return: false,
-            ended: false,
-        }))
+        let decoder = Decoder::new(open_extracted(file)?, encoding(params)?, on_invalid(params)?);
+        let column = column_name(features, "text")?;
+        Ok(Box::new(TextReader::new(decoder, sample_by(params)?, column, chunk_bytes(params)?)))
     }
+}
+
+/// Reads a file as one row with its whole text, in a column of this name unless the features name it.
+///
+/// # Errors
+/// As [`Module::open`].
+pub(crate) fn document_reader(
+    file: &DataFile,
+    params: &Params,
+    features: Option<&Features>,
+    column: &str,
+) -> Result<Box<dyn TableReader>, FormatError> {
+    let decoder = Decoder::new(open_extracted(file)?, encoding(params)?, on_invalid(params)?);
+    let column = column_name(features, column)?;
+    Ok(Box::new(TextReader::new(decoder, Sample::Document, column, u64::MAX)))
+}
+
+/// The option `encoding`.
+pub(crate) fn encoding(params: &Params) -> Result<Encoding, FormatError> {
+    Encoding::named(text_option(params, "encoding")?.unwrap_or("utf-8"))
+}
+
+/// The option `encoding_errors`.
+pub(crate) fn on_invalid(params: &Params) -> Result<OnInvalid, FormatError> {
+    OnInvalid::named(text_option(params, "encoding_errors")?.unwrap_or("strict"))
 }
 
 fn value_error(message: String) -> FormatError {
@@ -72,11 +88,12 @@ fn option<'a>(params: &'a Params, name: &str) -> Option<&'a Json> {
     params.get(name).filter(|value| !value.is_null())
 }
 
-fn text_option<'a>(params: &'a Params, name: &str) -> Result<Option<&'a str>, FormatError> {
+/// An option of the config that is a text.
+pub(crate) fn text_option<'a>(params: &'a Params, name: &str) -> Result<Option<&'a str>, FormatError> {
     match option(params, name) {
         None => Ok(None),
         Some(Json::String(text)) => Ok(Some(text)),
-        Some(other) => Err(value_error(format!("text option '{name}' must be a string, not {other}"))),
+        Some(other) => Err(value_error(format!("option '{name}' must be a string, not {other}"))),
     }
 }
 
@@ -114,10 +131,10 @@ fn sample_by(params: &Params) -> Result<Sample, FormatError> {
     }
 }
 
-/// The one column: `text`, or as the features call it.
-fn column_name(features: Option<&Features>) -> Result<Arc<str>, FormatError> {
+/// The one column: this name, or as the features call it.
+fn column_name(features: Option<&Features>, name: &str) -> Result<Arc<str>, FormatError> {
     match features.map(|features| features.0.as_slice()) {
-        None => Ok("text".into()),
+        None => Ok(name.into()),
         Some([(name, _)]) => Ok(Arc::clone(name)),
         Some(columns) => Err(value_error(format!(
             "Length of names ({}) does not match length of arrays (1)",
@@ -231,6 +248,19 @@ struct TextReader {
 }
 
 impl TextReader {
+    fn new(decoder: Decoder, sample: Sample, column: Arc<str>, chunk_bytes: u64) -> Self {
+        Self {
+            decoder,
+            splitter: Splitter::new(sample),
+            column,
+            chunk_bytes,
+            block: Vec::new(),
+            position: 0,
+            after_return: false,
+            ended: false,
+        }
+    }
+
     /// Loads the next block with its newlines translated; false at the end.
     fn load(&mut self) -> Result<bool, FormatError> {
         self.block.clear();
@@ -288,7 +318,7 @@ impl TableReader for TextReader {
 }
 
 /// Turns CRLF and CR into LF, also across blocks.
-fn translate_newlines(block: &mut Vec<u8>, after_return: &mut bool) {
+pub(crate) fn translate_newlines(block: &mut Vec<u8>, after_return: &mut bool) {
     let continues = std::mem::take(after_return) && block.first() == Some(&b'\n');
     if !continues && memchr::memchr(b'\r', block).is_none() {
         return;
