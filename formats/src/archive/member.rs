@@ -3,7 +3,7 @@
 //! Owns decompression and the checks against what the directory says: entries that overlap, lengths and checksums that do
 //! not hold. Reading goes forward; a read before the last one starts anew. Fails with `BadZipFile`.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bzip2::bufread::BzDecoder;
@@ -46,48 +46,60 @@ impl MemberSource {
         FormatError::new(ErrorClass::BadZipFile, format!("{what} '{}'", self.member.name))
     }
 
-    /// Where the member's bytes start.
-    fn data_start(&self) -> Result<u64, FormatError> {
-        let mut header = [0; HEADER_BYTES];
-        let mut filled = 0;
-        while filled < HEADER_BYTES {
-            let at = self.member.header_start.saturating_add(filled as u64);
-            match self.archive.read_at(at, &mut header[filled..]) {
-                Ok(0) => return Err(self.bad("Truncated file header of")),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+    fn overlapped(&self) -> FormatError {
+        let message = format!("Overlapped entries: '{}' (possible zip bomb)", self.member.name);
+        FormatError::new(ErrorClass::BadZipFile, message)
+    }
+
+    /// The entry from its header to where the next one starts, to be read in one go.
+    fn entry(&self) -> Result<Window, FormatError> {
+        let Member { header_start, packed_size, end_max, .. } = self.member;
+        if header_start >= self.archive.len() {
+            return Err(self.bad("Truncated file header of"));
+        }
+        let least_end =
+            header_start.checked_add(HEADER_BYTES as u64).and_then(|end| end.checked_add(packed_size));
+        match least_end {
+            Some(end) if end <= end_max => {
+                let length = end_max - header_start;
+                Ok(Window { source: Arc::clone(&self.archive), start: header_start, length })
             }
+            _ => Err(self.overlapped()),
+        }
+    }
+
+    /// Skips the header, so that the member's bytes come next; they must end inside of the entry.
+    fn skip_header(&self, input: &mut SourceReader, entry_bytes: u64) -> Result<(), FormatError> {
+        let header = input.peek(HEADER_BYTES)?;
+        if header.len() < HEADER_BYTES {
+            return Err(self.bad("Truncated file header of"));
         }
         if !header.starts_with(b"PK\x03\x04") {
             return Err(self.bad("Bad magic number for file header of"));
         }
-        let length = |at: usize| u64::from(u16::from_le_bytes([header[at], header[at + 1]]));
-        let start = self.member.header_start.checked_add(HEADER_BYTES as u64 + length(26) + length(28));
-        let end = start.and_then(|start| start.checked_add(self.member.packed_size));
-        match (start, end) {
-            (Some(start), Some(end)) if end <= self.member.end_max => Ok(start),
-            _ => {
-                let message = format!("Overlapped entries: '{}' (possible zip bomb)", self.member.name);
-                Err(FormatError::new(ErrorClass::BadZipFile, message))
-            }
+        let length = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
+        let header_bytes = HEADER_BYTES + length(26) + length(28);
+        if header_bytes as u64 > entry_bytes.saturating_sub(self.member.packed_size) {
+            return Err(self.overlapped());
         }
+        input.peek(header_bytes)?;
+        input.consume(header_bytes);
+        Ok(())
     }
 
     fn start(&self) -> Result<Open, FormatError> {
-        let window = Window {
-            source: Arc::clone(&self.archive),
-            start: self.data_start()?,
-            length: self.member.packed_size,
-        };
+        let entry = self.entry()?;
+        let entry_bytes = entry.length;
         let failure = Failure::default();
-        let input = SourceReader::with_failure(Arc::new(window), failure.clone());
+        let mut input = SourceReader::with_failure(Arc::new(entry), failure.clone());
+        self.skip_header(&mut input, entry_bytes)?;
+        let packed = input.take(self.member.packed_size);
         let decoder: Box<dyn Read + Send> = match self.member.method {
-            Method::Deflate => Box::new(DeflateDecoder::new(input)),
-            Method::Bzip2 => Box::new(BzDecoder::new(input)),
-            Method::Zstd => Box::new(zstd_reader(input)?),
-            Method::Xz => Box::new(xz_reader(input)),
-            Method::Stored | Method::Other => Box::new(input),
+            Method::Deflate => Box::new(DeflateDecoder::new(packed)),
+            Method::Bzip2 => Box::new(BzDecoder::new(packed)),
+            Method::Zstd => Box::new(zstd_reader(packed)?),
+            Method::Xz => Box::new(xz_reader(packed)),
+            Method::Stored | Method::Other => Box::new(packed),
         };
         Ok(Open { decoder, failure, position: 0, checksum: Crc::new() })
     }

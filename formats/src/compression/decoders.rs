@@ -91,13 +91,13 @@ impl Read for BzReader {
 }
 
 /// xz: streams and padding between them, with a bound on the dictionary.
-pub(crate) fn xz_reader(input: SourceReader) -> impl Read + Send {
+pub(crate) fn xz_reader(input: impl BufRead + Send) -> impl Read + Send {
     let memory_kb = u32::try_from(limits::DECODER_MEMORY_BYTES_MAX / 1024).unwrap_or(u32::MAX);
     lzma_rust2::XzReader::new_mem_limit(input, true, memory_kb)
 }
 
 /// zstd: frames one after the other, with a bound on the window.
-pub(crate) fn zstd_reader(input: SourceReader) -> io::Result<impl Read + Send> {
+pub(crate) fn zstd_reader(input: impl BufRead + Send) -> io::Result<impl Read + Send> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
     decoder.window_log_max(limits::DECODER_MEMORY_BYTES_MAX.ilog2())?;
     Ok(decoder)

@@ -282,3 +282,21 @@ fn no_more_rows_are_given_than_asked_for() {
         assert_eq!((head.rows.len(), head.exhausted), (rows, exhausted), "limit {limit}");
     }
 }
+
+/// `b.csv` and `a.csv`, a column `x` with a row each.
+const ZIP_OF_TWO_CSV: &str = concat!(
+    "UEsDBBQAAAAAAAAAIVDWb/2PBAAAAAQAAAAFAAAAYi5jc3Z4CjIKUEsDBBQAAAAAAAAAIVAVPNCkBAAAAAQAAAAFAAAAYS5jc3Z4",
+    "CjEKUEsBAhQDFAAAAAAAAAAhUNZv/Y8EAAAABAAAAAUAAAAAAAAAAAAAAIABAAAAAGIuY3N2UEsBAhQDFAAAAAAAAAAhUBU80KQE",
+    "AAAABAAAAAUAAAAAAAAAAAAAAIABJwAAAGEuY3N2UEsFBgAAAAACAAIAZgAAAE4AAAAAAA==",
+);
+
+#[test]
+fn a_small_zip_archive_costs_one_read() {
+    let zip = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, ZIP_OF_TWO_CSV).unwrap();
+    let files = BTreeMap::from([("data.zip".to_owned(), Bytes::from(zip))]);
+    let fixture = fixture_of(MemoryHub { files, ..MemoryHub::default() });
+    let head = fixture.open().unwrap().first_rows("default", "train", 10).unwrap();
+    assert_eq!(head.rows.len(), 2);
+    assert_eq!(head.rows[0][0].1, Value::Int(1));
+    assert_eq!(fixture.calls().iter().filter(|call| *call == "range data.zip").count(), 1);
+}
