@@ -1,12 +1,13 @@
 //! Archives, well made and hostile ones.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::*;
+use crate::compression::open_extracted;
 use crate::simple_cases::file;
 use crate::source::ByteSource;
 
@@ -347,4 +348,57 @@ fn a_failing_source_keeps_its_class() {
     }
     let archive = DataFile { source: Arc::new(Gone), ..file("a.zip", "") };
     assert_fails(members(&archive), ErrorClass::ConnectionError, "gone");
+}
+
+/// Written to a pipe by Python: lengths behind the bytes, fields of large archives, a comment with the mark of an end record.
+const STREAMED: &str = concat!(
+    "UEsDBC0ACAAIAAAAIVAAAAAA//////////8FABQAYS5jc3YBABAAAAAAAAAAAAAAAAAAAAAAAKvgMuSqgGIAUEsHCLLw5HIIAAAA",
+    "AAAAAAwAAAAAAAAAUEsDBC0ACAgIAAAAIVAAAAAA//////////8GABQAw6kuY3N2AQAQAAAAAAAAAAAAAAAAAAAAAACr4DLkqoBi",
+    "AFBLBwiy8ORyCAAAAAAAAAAMAAAAAAAAAFBLAQItAy0ACAAIAAAAIVCy8ORyCAAAAAwAAAAFAAAAAAAAAAAAAACAAQAAAABhLmNz",
+    "dlBLAQItAy0ACAgIAAAAIVCy8ORyCAAAAAwAAAAGAAAAAAAAAAAAAACAAVcAAADDqS5jc3ZQSwUGAAAAAAIAAgBnAAAArwAAABcA",
+    "UEsFBiBubyBlbmQgcmVjb3JkIGhlcmU=",
+);
+
+/// Written by Python behind a script, with the end record of large archives.
+const LARGE_BEHIND_A_SCRIPT: &str = concat!(
+    "IyEvYmluL3NoCmV4aXQKUEsDBBQAAAAIAAAAIVCy8ORyCAAAAAwAAAAFAAAAYS5jc3ar4DLkqoBiAFBLAwQUAAAACAAAACFQsvDk",
+    "cggAAAAMAAAABQAAAGIuY3N2q+Ay5KqAYgBQSwECFAMUAAAACAAAACFQsvDkcggAAAAMAAAABQAAAAAAAAAAAAAAgAEAAAAAYS5j",
+    "c3ZQSwECFAMUAAAACAAAACFQsvDkcggAAAAMAAAABQAAAAAAAAAAAAAAgAErAAAAYi5jc3ZQSwYGLAAAAAAAAAAtAC0AAAAAAAAA",
+    "AAACAAAAAAAAAAIAAAAAAAAAZgAAAAAAAABWAAAAAAAAAFBLBgcAAAAAvAAAAAAAAAABAAAAUEsFBgAAAAACAAIAZgAAAFYAAAAA",
+    "AA==",
+);
+
+#[test]
+fn archives_of_other_layouts_are_read() {
+    for (archive, second) in [(STREAMED, "\u{e9}.csv"), (LARGE_BEHIND_A_SCRIPT, "b.csv")] {
+        let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, archive).unwrap();
+        let archive = file("a.zip", bytes);
+        assert_eq!(names(&members(&archive).unwrap()), ["a.csv", second]);
+        for name in ["a.csv", second] {
+            assert_eq!(read_member(&archive, name).unwrap(), b"x\n1\nx\n1\nx\n1\n");
+        }
+    }
+}
+
+#[test]
+fn marks_of_records_all_over_a_file_end_in_an_error() {
+    for marks in [&b"PK\x05\x06"[..], b"PK\x06\x06", b"PK\x01\x02PK\x05\x06", b"PK\x06\x07PK\x05\x06\0\0"] {
+        let bytes = marks.repeat(1_000_000);
+        assert!(members(&file("a.zip", bytes)).is_err(), "{marks:?}");
+    }
+}
+
+#[test]
+fn compressed_members_are_opened_and_archives_in_archives_are_not() {
+    let inner = zip(&[entry("a.csv", STORED, b"x\n")]);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(b"x\n1\n").unwrap();
+    let packed = encoder.finish().unwrap();
+    let archive = zip_file(&[entry("a.csv.gz", DEFLATE, &packed), entry("b.zip", STORED, &inner)]);
+    let open = |member: &Member| open_extracted(&open_member(&archive, member).unwrap());
+    let members = members(&archive).unwrap();
+    let mut text = String::new();
+    open(&members[0]).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "x\n1\n");
+    assert_fails(open(&members[1]), ErrorClass::NotImplementedError, "zip://b.zip::d/a.zip");
 }
