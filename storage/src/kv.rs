@@ -45,8 +45,12 @@ pub struct OpenReport {
 }
 
 /// Opens the store under `root`, waiting up to `lock_wait_ms` for another process to let go of it. A condemned store is
-/// set aside first.
-pub(crate) fn open(root: &Path, lock_wait_ms: u64) -> Result<(Kv, OpenReport), StorageError> {
+/// set aside first. `cache_bytes` bounds the engine's page cache; its memory is a few times that.
+pub(crate) fn open(
+    root: &Path,
+    lock_wait_ms: u64,
+    cache_bytes: u64,
+) -> Result<(Kv, OpenReport), StorageError> {
     fs::create_dir_all(root).map_err(|error| io_error("create", root, &error))?;
     let deadline = Instant::now() + Duration::from_millis(lock_wait_ms);
     let lock = take_lock(root, deadline)?;
@@ -56,7 +60,7 @@ pub(crate) fn open(root: &Path, lock_wait_ms: u64) -> Result<(Kv, OpenReport), S
         report.set_aside = set_aside(root)?;
     }
     report.torn_snapshots_removed = remove_torn_snapshots(&dir)?;
-    let db = open_engine(&dir, deadline)?;
+    let db = open_engine(&dir, deadline, cache_bytes)?;
     let condemn = Condemn(condemned_marker(root));
     let state = open_tree(&db, "state", &condemn)?;
     let chunks = open_tree(&db, "chunks", &condemn)?;
@@ -240,11 +244,11 @@ fn set_aside(root: &Path) -> Result<Option<PathBuf>, StorageError> {
     }
 }
 
-fn open_engine(dir: &Path, deadline: Instant) -> Result<sled::Db, StorageError> {
+fn open_engine(dir: &Path, deadline: Instant, cache_bytes: u64) -> Result<sled::Db, StorageError> {
     loop {
         let config = sled::Config::new()
             .path(dir)
-            .cache_capacity(limits::STORE_CACHE_BYTES)
+            .cache_capacity(cache_bytes)
             .flush_every_ms(Some(limits::STORE_FLUSH_MS));
         // The engine asserts on some forms of damage instead of returning an error.
         let opened = catch_unwind(AssertUnwindSafe(|| config.open()))

@@ -36,7 +36,7 @@ pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, Ope
 }
 
 fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
-    let (kv, mut report) = kv::open(root, lock_wait_ms)?;
+    let (kv, mut report) = kv::open(root, lock_wait_ms, limits::STORE_CACHE_BYTES)?;
     let found = read_meta(&kv)?;
     let is_new = found.is_none();
     let meta = match found {

@@ -35,7 +35,7 @@ fn first_rows() -> ArtifactKey {
 
 /// Changes one stored value behind the store's back.
 fn tamper(directory: &Path, in_chunks: bool, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
-    let (kv, _) = kv::open(directory, 10_000).unwrap();
+    let (kv, _) = kv::open(directory, 10_000, 1 << 20).unwrap();
     let tree = if in_chunks { &kv.chunks } else { &kv.state };
     let (key, mut value) = tree
         .from(key)
