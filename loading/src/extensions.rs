@@ -7,6 +7,9 @@ use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 use outpost_formats::Params;
+use outpost_formats::folder::{
+    AUDIO_FOLDER, IMAGE_FOLDER, MESH_FOLDER, NIFTI_FOLDER, PDF_FOLDER, VIDEO_FOLDER,
+};
 
 /// A module and the options that its extension implies.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +37,7 @@ const fn media(module: &'static str, extensions: &'static str) -> Row {
 }
 
 /// In the library's order of registration; a later row takes over an extension but not its place.
-const ROWS: &[Row] = &[
+static ROWS: &[Row] = &[
     text("csv", ".csv"),
     Row { module: "csv", extensions: ".tsv", param: Some(("sep", "\t")), upper_case: false },
     text("json", ".json .jsonl .ndjson"),
@@ -49,21 +52,13 @@ const ROWS: &[Row] = &[
     text("eval", ".eval"),
     text("lance", ".lance"),
     text("tsfile", ".tsfile"),
-    media("imagefolder", IMAGES),
-    media("audiofolder", AUDIO),
-    media("videofolder", ".mkv .mp4 .avi .mpeg .mov"),
-    media("meshfolder", ".glb .ply .stl"),
-    media("pdffolder", ".pdf"),
-    media("niftifolder", ".nii"),
+    media("imagefolder", IMAGE_FOLDER.extensions),
+    media("audiofolder", AUDIO_FOLDER.extensions),
+    media("videofolder", VIDEO_FOLDER.extensions),
+    media("meshfolder", MESH_FOLDER.extensions),
+    media("pdffolder", PDF_FOLDER.extensions),
+    media("niftifolder", NIFTI_FOLDER.extensions),
 ];
-
-const IMAGES: &str = ".blp .bmp .dib .bufr .cur .pcx .dcx .dds .ps .eps .fit .fits .fli .flc .ftc .ftu .gbr .gif \
-    .grib .png .apng .jp2 .j2k .jpc .jpf .jpx .j2c .icns .ico .im .iim .tif .tiff .jfif .jpe .jpg .jpeg .mpg .mpeg \
-    .msp .pcd .pxr .pbm .pgm .ppm .pnm .psd .bw .rgb .rgba .sgi .ras .tga .icb .vda .vst .webp .wmf .emf .xbm .xpm";
-
-const AUDIO: &str = ".aiff .au .avr .caf .flac .htk .svx .mat4 .mat5 .mpc2k .mpg .ogg .paf .pvf .raw .rf64 .sd2 .sds \
-    .ircam .voc .w64 .wav .nist .wavex .wve .xi .mp3 .opus .3gp .3g2 .avi .asf .flv .mp4 .mov .m4v .mkv .mpg .webm \
-    .f4v .wmv .wma .ogm .mxf .nut";
 
 /// Extensions of a lance dataset's own files.
 const LANCE_METADATA: &[&str] = &[".idx", ".txn", ".manifest"];

@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use outpost_formats::module::{SchemaSplit, module};
-use outpost_formats::{DataFile, Features, Module, Params};
+use outpost_formats::module::{SchemaSplit, reader};
+use outpost_formats::{DataFile, Features, Params, Reader, SplitFiles, SplitModule, SplitPlan};
 use outpost_hub::RepoFile;
 
 use super::RepositoryFiles;
@@ -33,6 +33,7 @@ pub(super) struct Config {
     origin: ConfigFiles,
     resolved: OnceLock<Result<Arc<DataFiles>, LoadError>>,
     at_open: OnceLock<Result<Option<Features>, LoadError>>,
+    plan: OnceLock<Result<Arc<dyn SplitPlan>, LoadError>>,
 }
 
 /// Where a config's files come from.
@@ -54,6 +55,7 @@ impl Config {
             origin,
             resolved: OnceLock::new(),
             at_open: OnceLock::new(),
+            plan: OnceLock::new(),
         }
     }
 
@@ -69,8 +71,8 @@ impl Config {
     }
 
     /// The reader of its format.
-    pub(super) fn reader(&self) -> Result<&'static dyn Module, LoadError> {
-        module(self.module).ok_or_else(|| {
+    pub(super) fn reader(&self) -> Result<Reader, LoadError> {
+        reader(self.module).ok_or_else(|| {
             let message = format!(
                 "the files of config '{}' are of the format '{}', which is not read yet. Convert them to Parquet, CSV \
                  or JSON Lines to see their rows.",
@@ -81,7 +83,7 @@ impl Config {
     }
 
     /// The options that its module knows.
-    pub(super) fn reader_params(&self, reader: &dyn Module) -> Params {
+    pub(super) fn reader_params(&self, reader: Reader) -> Params {
         let known = |name: &str| reader.param_names().contains(&name);
         self.params
             .iter()
@@ -97,10 +99,30 @@ impl Config {
 
     /// Features that are known before rows are read: declared ones, or those of the first file's schema.
     pub(super) fn announced(&self, repository: &RepositoryFiles) -> Result<Option<Features>, LoadError> {
+        if let Ok(Reader::Splits(module)) = self.reader() {
+            // What the files tell replaces what `dataset_info` says.
+            return Ok(Some(self.plan(module, repository)?.features().clone()));
+        }
         match self.declared() {
             Some(features) => Ok(Some(features.clone())),
             None => self.at_open.get_or_init(|| self.look_at_files(repository)).clone(),
         }
+    }
+
+    /// What the files of all splits yield together.
+    pub(super) fn plan(
+        &self,
+        module: &'static dyn SplitModule,
+        repository: &RepositoryFiles,
+    ) -> Result<Arc<dyn SplitPlan>, LoadError> {
+        let plan = || {
+            let files = self.files(repository)?;
+            let params = self.reader_params(Reader::Splits(module));
+            let plan = repository
+                .with_split_files(&files, |files| module.plan(files, &params, self.features.as_ref()))?;
+            Ok(plan.into())
+        };
+        self.plan.get_or_init(plan).clone()
     }
 
     /// Features that steer the reading of files.
@@ -113,7 +135,7 @@ impl Config {
     }
 
     fn look_at_files(&self, repository: &RepositoryFiles) -> Result<Option<Features>, LoadError> {
-        let reader = self.reader()?;
+        let Reader::Files(reader) = self.reader()? else { return Ok(None) };
         let files = self.files(repository)?;
         let split = match reader.schema_split() {
             SchemaSplit::First => files.values().find(|files| !files.is_empty()),
@@ -124,7 +146,7 @@ impl Config {
             let opened = repository.opened(repository.looked_at_file(file), reader);
             opened.unwrap_or_else(|error| Box::new(std::iter::once(Err(error))))
         });
-        Ok(reader.features_at_open(&mut opened, &self.reader_params(reader))?)
+        Ok(reader.features_at_open(&mut opened, &self.reader_params(Reader::Files(reader)))?)
     }
 }
 
@@ -143,6 +165,16 @@ impl RepositoryFiles {
         let open = self.data_file(file);
         *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(open.clone());
         open
+    }
+
+    /// Hands on the files of all splits, to be opened by those who need them.
+    pub(super) fn with_split_files<T>(&self, files: &DataFiles, read: impl FnOnce(&SplitFiles) -> T) -> T {
+        let splits = files.values().map(|files| files.iter().map(|file| file.path.as_str()).collect());
+        read(&SplitFiles {
+            root: self.resolver.url(""),
+            splits: splits.collect(),
+            open: &|split, file| self.open_file(&files[split][file]),
+        })
     }
 
     fn open_file(&self, file: &RepoFile) -> DataFile {

@@ -9,7 +9,7 @@ use outpost_formats::cast::{cast_table_to_features, cast_table_to_schema};
 use outpost_formats::features::arrow::fields_equal;
 use outpost_formats::features::type_text::schema_text;
 use outpost_formats::infer::{INFERENCE_ROWS, infer_features};
-use outpost_formats::{Features, Module, Params, Table, TableReader, Value};
+use outpost_formats::{Features, Module, Params, Reader, SplitModule, Table, TableReader, Value};
 use outpost_hub::RepoFile;
 
 use super::archives::Opened;
@@ -27,15 +27,22 @@ pub(super) fn first_rows(
     limit: usize,
 ) -> Result<SplitHead, RowsError> {
     let files = config.files(repository).map_err(RowsError::Info)?;
-    config.reader().map_err(RowsError::Info)?;
+    let reader = config.reader().map_err(RowsError::Info)?;
     let known = known_features(repository, config)?;
-    let tables = files
-        .get(split)
-        .ok_or_else(|| {
-            let known = repr_list(files.keys().map(String::as_str));
-            LoadError::new("ValueError", format!("Bad split: {split}. Available splits: {known}"))
-        })
-        .and_then(|files| Tables::new(repository, config, files));
+    let files_of_split = files.get_full(split).ok_or_else(|| {
+        let known = repr_list(files.keys().map(String::as_str));
+        LoadError::new("ValueError", format!("Bad split: {split}. Available splits: {known}"))
+    });
+    let tables = match reader {
+        Reader::Files(reader) => {
+            files_of_split.and_then(|(_, _, files)| Tables::new(repository, config, reader, files))
+        }
+        Reader::Splits(module) => {
+            return files_of_split
+                .and_then(|(index, _, _)| planned_rows(repository, config, module, index, limit))
+                .map_err(RowsError::Rows);
+        }
+    };
     match known {
         Some(features) => {
             let mut tables = tables.map_err(RowsError::Rows)?;
@@ -43,6 +50,23 @@ pub(super) fn first_rows(
         }
         None => inferred(tables.map_err(RowsError::Features)?, limit),
     }
+}
+
+/// Rows of a format that knows all splits: it encodes them itself.
+fn planned_rows(
+    repository: &RepositoryFiles,
+    config: &Config,
+    module: &'static dyn SplitModule,
+    split: usize,
+    limit: usize,
+) -> Result<SplitHead, LoadError> {
+    let plan = config.plan(module, repository)?;
+    let files = config.files(repository)?;
+    let rows = repository.with_split_files(&files, |files| plan.first_rows(files, split, limit))?;
+    let features = plan.features().clone();
+    let names = || features.0.iter().map(|(name, _)| name.clone());
+    let rows: Vec<Row> = rows.into_iter().map(|row| names().zip(row).collect()).collect();
+    Ok(SplitHead { exhausted: rows.len() < limit, features, rows })
 }
 
 fn known_features(repository: &RepositoryFiles, config: &Config) -> Result<Option<Features>, RowsError> {
@@ -115,13 +139,13 @@ impl<'a> Tables<'a> {
     fn new(
         repository: &'a RepositoryFiles,
         config: &'a Config,
+        reader: &'static dyn Module,
         files: &'a [Arc<RepoFile>],
     ) -> Result<Self, LoadError> {
-        let reader = config.reader()?;
         Ok(Self {
             repository,
             reader,
-            params: config.reader_params(reader),
+            params: config.reader_params(Reader::Files(reader)),
             steering: config.steering(repository)?,
             files: files.iter(),
             opened: Box::new(std::iter::empty()),

@@ -201,14 +201,14 @@ fn a_job_cancelled_after_opening_reads_no_row() {
 
 #[test]
 fn formats_that_are_not_read_still_have_splits() {
-    let fixture = fixture(&[("train/a.png", "x"), ("test/b.png", "x")]);
+    let fixture = fixture(&[("train/a.lance", "x"), ("test/b.lance", "x")]);
     let repository = fixture.open().unwrap();
     assert_eq!(repository.split_names("default").unwrap(), ["train", "test"]);
     let Err(RowsError::Info(error)) = repository.first_rows("default", "train", 101) else {
         panic!("rows of a format that is not read");
     };
     assert_eq!(error.class, "NotImplementedError");
-    assert!(error.message.contains("'imagefolder'"), "{}", error.message);
+    assert!(error.message.contains("'lance'"), "{}", error.message);
 }
 
 #[test]
