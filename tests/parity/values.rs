@@ -79,10 +79,11 @@ pub fn is_equal(ours: &Json, expected: &Json) -> bool {
             ours.len() == expected.len()
                 && ours.iter().zip(expected).all(|(ours, expected)| is_equal(ours, expected))
         }
-        (Json::String(ours), Json::String(expected)) => match expected.strip_prefix("<ROOT>/") {
+        (Json::String(ours), Json::String(expected)) => match expected.split_once("<ROOT>/") {
             // Where the library worked on a folder we work on a Hub.
-            Some(path) => {
-                let rest = ours.strip_prefix("hf://datasets/").and_then(|rest| rest.split_once('@'));
+            Some((lead, path)) => {
+                let address = ours.strip_prefix(lead).and_then(|rest| rest.strip_prefix("hf://datasets/"));
+                let rest = address.and_then(|rest| rest.split_once('@'));
                 rest.and_then(|(_, rest)| rest.split_once('/')).is_some_and(|(_, found)| found == path)
             }
             None => ours == expected,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::analysis::{Role, role};
+use super::analysis::{Role, member_address, members, role};
 use super::{Plan, location, metadata};
 use crate::encode::encode_example;
 use crate::error::{ErrorClass, FormatError};
@@ -23,23 +23,44 @@ pub(super) fn first_rows(
     let rows = if plan.splits[split].adds_metadata {
         metadata_rows(plan, files, split, limit)?
     } else {
-        media_rows(plan, files, split, limit)
+        media_rows(plan, files, split, limit)?
     };
     rows.into_iter().map(|row| encode_example(row, &plan.features)).collect()
 }
 
-/// A row per media file.
-fn media_rows(plan: &Plan, files: &SplitFiles, split: usize, limit: usize) -> Vec<Row> {
-    let is_media =
-        |path: &str| matches!(role(&plan.folder, path, &plan.options), Role::Media | Role::PackedMedia);
-    let paths = files.splits[split].iter().filter(|path| is_media(path)).take(limit);
-    let row = |path: &&str| {
-        let address = files.address(path);
-        let label = plan.splits[split].adds_labels.then(|| location::label(&address));
-        let media = (Arc::from(plan.folder.column), Value::str(&address));
-        [media].into_iter().chain(label.map(|label| ("label".into(), Value::str(&label)))).collect()
+/// A row per media file, then one per member of each archive, whatever it is.
+fn media_rows(plan: &Plan, files: &SplitFiles, split: usize, limit: usize) -> Result<Vec<Row>, FormatError> {
+    let row = |media: &str, labelled: &str| {
+        let label = plan.splits[split].adds_labels.then(|| Value::str(&location::label(labelled)));
+        let media = (Arc::from(plan.folder.column), Value::str(media));
+        [media].into_iter().chain(label.map(|label| ("label".into(), label))).collect()
     };
-    paths.map(row).collect()
+    let mut rows = Vec::new();
+    let mut archives = Vec::new();
+    for (file, path) in files.splits[split].iter().enumerate() {
+        if rows.len() >= limit {
+            return Ok(rows);
+        }
+        match role(&plan.folder, path, &plan.options) {
+            Role::Media | Role::PackedMedia => {
+                let address = files.address(path);
+                rows.push(row(&address, &address));
+            }
+            Role::Archive => archives.push((file, path)),
+            Role::Metadata | Role::Other => {}
+        }
+    }
+    for (file, path) in archives {
+        if rows.len() >= limit {
+            break;
+        }
+        let address = files.address(path);
+        for member in members(files, split, file)?.iter().take(limit - rows.len()) {
+            // The library labels members with the directory of their archive.
+            rows.push(row(&member_address(member, &address), &address));
+        }
+    }
+    Ok(rows)
 }
 
 /// The rows of the metadata files, with addresses for file names.
