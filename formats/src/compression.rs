@@ -152,7 +152,7 @@ pub fn open_extracted(file: &DataFile) -> Result<Box<dyn Read + Send>, FormatErr
 }
 
 /// Opens a file whose packing is known.
-fn open_packed(
+pub(crate) fn open_packed(
     path: &str,
     source: Arc<dyn ByteSource>,
     packing: Packing,

@@ -205,16 +205,32 @@ impl Decoder {
     }
 
     fn decode_error(&self, at: usize, bytes: &[u8], reason: &str) -> FormatError {
-        let name = self.encoding.python_name();
-        let position = self.offset + at as u64;
-        let message = if let [byte] = bytes {
-            format!("'{name}' codec can't decode byte 0x{byte:02x} in position {position}: {reason}")
-        } else {
-            let last = position + bytes.len() as u64 - 1;
-            format!("'{name}' codec can't decode bytes in position {position}-{last}: {reason}")
-        };
-        FormatError::new(ErrorClass::UnicodeDecodeError, message)
+        decode_error(self.encoding.python_name(), self.offset + at as u64, bytes, reason)
     }
+}
+
+/// Bytes that must be UTF-8 as a whole.
+///
+/// # Errors
+/// `UnicodeDecodeError` with Python's message.
+pub(crate) fn strict_utf8(bytes: &[u8]) -> Result<&str, FormatError> {
+    std::str::from_utf8(bytes).map_err(|_| match decode_utf8(bytes, true, &mut Vec::new()) {
+        Err(invalid) => {
+            let damage = &bytes[invalid.at..invalid.at + invalid.len];
+            decode_error("utf-8", invalid.at as u64, damage, invalid.reason)
+        }
+        Ok(_) => decode_error("utf-8", 0, bytes, "unexpected end of data"),
+    })
+}
+
+fn decode_error(encoding: &str, position: u64, bytes: &[u8], reason: &str) -> FormatError {
+    let message = if let [byte] = bytes {
+        format!("'{encoding}' codec can't decode byte 0x{byte:02x} in position {position}: {reason}")
+    } else {
+        let last = (position + bytes.len() as u64).saturating_sub(1);
+        format!("'{encoding}' codec can't decode bytes in position {position}-{last}: {reason}")
+    };
+    FormatError::new(ErrorClass::UnicodeDecodeError, message)
 }
 
 fn decode_utf8(bytes: &[u8], ended: bool, out: &mut Vec<u8>) -> Result<usize, Invalid> {

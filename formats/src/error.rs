@@ -18,6 +18,7 @@ pub enum ErrorClass {
     EmptyDataError,
     FileNotFoundError,
     IndexError,
+    JSONDecodeError,
     KeyError,
     NotImplementedError,
     OverflowError,

@@ -33,6 +33,7 @@ pub mod source;
 pub mod table;
 pub mod text;
 pub mod value;
+pub mod webdataset;
 mod windows;
 pub mod xml;
 

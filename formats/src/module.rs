@@ -162,6 +162,7 @@ pub static MODULES: &[&dyn Module] = &[
     &crate::parquet::Parquet,
     &crate::text::Text,
     &crate::xml::Xml,
+    &crate::webdataset::WebDataset,
 ];
 
 /// Every format that is read from the files of all splits.

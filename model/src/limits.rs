@@ -143,6 +143,16 @@ pub const ARROW_BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const CELL_VALUES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of values after which a reader ends its table early, so that the caller can stop.
 pub const TABLE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of all members of one WebDataset sample, as they are held.
+pub const SAMPLE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Members of one WebDataset sample.
+pub const SAMPLE_FIELDS_MAX: usize = 10_000;
+/// Entries of a tar archive passed over in a row: folders and links, or files that belong to no sample.
+pub const TAR_HEADERS_SKIPPED_MAX: usize = 100_000;
+/// Extension headers (long names, pax records) of one member of a tar archive.
+pub const TAR_EXTENSIONS_MAX: usize = 16;
+/// Content of one extension header of a tar archive.
+pub const TAR_EXTENSION_BYTES_MAX: u64 = 1024 * 1024;
 /// Decompressed bytes read from one file for one job.
 pub const DECOMPRESSED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Members of a zip archive, files and folders.

@@ -67,6 +67,13 @@ impl SourceReader {
         Ok(&rest[..rest.len().min(count)])
     }
 
+    /// Leaves out `count` bytes, which are not fetched unless they are at hand.
+    pub fn skip(&mut self, count: u64) {
+        let ready = (self.buffer.len() - self.consumed) as u64;
+        self.consume(usize::try_from(count).unwrap_or(usize::MAX));
+        self.offset = self.offset.saturating_add(count.saturating_sub(ready));
+    }
+
     /// Appends the next block, dropping consumed bytes; false at the end of the source.
     fn read_block(&mut self) -> io::Result<bool> {
         self.buffer.drain(..self.consumed);
@@ -102,7 +109,7 @@ impl BufRead for SourceReader {
     }
 
     fn consume(&mut self, count: usize) {
-        self.consumed = (self.consumed + count).min(self.buffer.len());
+        self.consumed = self.consumed.saturating_add(count).min(self.buffer.len());
     }
 }
 

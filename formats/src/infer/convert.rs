@@ -97,7 +97,8 @@ fn type_name(inferred: &Inferred) -> &'static str {
     }
 }
 
-fn python_class(value: &Value) -> &'static str {
+/// The name of its Python class.
+pub(crate) fn python_class(value: &Value) -> &'static str {
     match value {
         Value::Null => "NoneType",
         Value::Bool(_) => "bool",
@@ -116,7 +117,7 @@ fn python_class(value: &Value) -> &'static str {
 }
 
 /// A value roughly as Python's `repr` has it; exact for the kinds that mix in practice.
-fn python_text(value: &Value) -> String {
+pub(crate) fn python_text(value: &Value) -> String {
     match value {
         Value::Null => "None".into(),
         Value::Bool(true) => "True".into(),
