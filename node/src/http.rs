@@ -9,6 +9,7 @@ pub mod encoding;
 pub mod error;
 pub mod frame;
 pub mod params;
+pub mod range;
 pub mod read;
 pub mod ready_cache;
 pub mod render;
@@ -21,7 +22,10 @@ pub mod stalling;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use outpost_storage::AssetStore;
+
 use crate::metrics::Metrics;
+
 use read::ReadState;
 use routes::technical::StoreGauges;
 use routes::webhook::WebhookState;
@@ -30,6 +34,8 @@ use routes::webhook::WebhookState;
 pub struct AppState {
     /// The read path.
     pub read: ReadState,
+    /// The files that rows point to.
+    pub assets: Arc<dyn AssetStore>,
     /// The way in for webhooks.
     pub webhook: WebhookState,
     /// Counters.

@@ -1,6 +1,7 @@
 //! The roles of a node, one file each, and the loops that they run.
 
-pub mod folder;
+pub mod assets;
+mod folder;
 pub mod maintenance;
 pub mod primary;
 pub mod progress;

@@ -23,7 +23,7 @@ use outpost_node::intake::Intake;
 use outpost_node::metrics::Metrics;
 use outpost_node::misses::PrimaryMisses;
 use outpost_node::support::BlockList;
-use outpost_storage::{Authority, Completion, EmbeddedStore, Mirror};
+use outpost_storage::{Authority, Completion, EmbeddedStore, FolderAssets, Mirror};
 use tokio::sync::Semaphore;
 
 pub const SECRET: &str = "the webhook secret";
@@ -143,6 +143,7 @@ pub struct Api {
     pub frame: Arc<Frame>,
     pub hub: Arc<ScriptedHub>,
     pub store: EmbeddedStore,
+    pub assets: FolderAssets,
     pub readiness: Arc<Readiness>,
     _directory: tempfile::TempDir,
 }
@@ -199,6 +200,7 @@ impl Api {
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
+        let assets = FolderAssets::open(&directory.path().join("assets")).unwrap();
         let hub = Arc::new(ScriptedHub::new());
         let authority: Arc<dyn Authority> = Arc::new(store.clone());
         let mirror = mirror(&store);
@@ -213,12 +215,13 @@ impl Api {
                 MaxAges::new(120, 10),
                 limits::READY_CACHE_BYTES_MAX,
             ),
+            assets: Arc::new(assets.clone()),
             webhook: WebhookState { secret: secret.map(str::to_owned), intake },
             metrics: Metrics::new(&router::PATHS),
             gauges: StoreGauges::new(authority, directory.path().to_owned()),
             readiness: readiness.clone(),
         });
-        Self { frame: Arc::new(Frame::new(app)), hub, store, readiness, _directory: directory }
+        Self { frame: Arc::new(Frame::new(app)), hub, store, assets, readiness, _directory: directory }
     }
 
     pub async fn request(&self, method: Method, uri: &str, headers: &[(&str, &str)], body: &str) -> Reply {

@@ -51,7 +51,7 @@ impl Frame {
         let started = Instant::now();
         let method = request.method().clone();
         let path = request.uri().path();
-        let counting = self.app.metrics.start(&method, path);
+        let counting = self.app.metrics.start(&method, router::template_of(path));
         let origin = request.headers().get(ORIGIN).cloned();
         let mut response = match refuse_early(request.uri()) {
             Some(response) => response,

@@ -151,6 +151,17 @@ impl ReadState {
         Ok(ready)
     }
 
+    /// Refuses everything but datasets that are known to be public, all in the same words.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check_public(&self, dataset: &DatasetName, caller: Caller) -> Result<(), ApiError> {
+        match self.check_readable(dataset, caller)? {
+            Known::Public => Ok(()),
+            Known::Nothing => Err(ApiError::not_accessible(caller)),
+        }
+    }
+
     /// Refuses datasets that are known not to be public.
     fn check_readable(&self, dataset: &DatasetName, caller: Caller) -> Result<Known, ApiError> {
         let record = self.mirror.dataset(dataset).map_err(|error| store_failed(&error))?;

@@ -164,6 +164,12 @@ struct ErrorBody<'a> {
     error: &'a str,
 }
 
+/// An error that has no code of its own, as JSON that nobody may store.
+#[must_use]
+pub fn error_without_code(status: StatusCode, message: &str) -> Response<Body> {
+    json_no_store(status, &ErrorBody { error: message })
+}
+
 /// A JSON answer that nobody may store.
 #[must_use]
 pub fn json_no_store(status: StatusCode, body: &impl Serialize) -> Response<Body> {
@@ -201,12 +207,12 @@ pub fn set_position(headers: &mut HeaderMap, position: Position) {
     headers.insert(X_SYNC_POSITION, text_value(&position.to_string()));
 }
 
-fn text_value(text: &str) -> HeaderValue {
+pub(super) fn text_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("checked names and positions are visible ASCII")
 }
 
 /// A strong tag: half of the version's digits and the coding.
-fn entity_tag(version: &[u8; 32], encoding: Encoding) -> HeaderValue {
+pub(super) fn entity_tag(version: &[u8; 32], encoding: Encoding) -> HeaderValue {
     use std::fmt::Write;
     let mut tag = String::with_capacity(48);
     tag.push('"');
@@ -219,7 +225,7 @@ fn entity_tag(version: &[u8; 32], encoding: Encoding) -> HeaderValue {
 }
 
 /// Whether `If-None-Match` lists the tag (RFC 9110 section 13.1.2: weak comparison, `*` matches anything).
-fn is_listed(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
+pub(super) fn is_listed(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
     let (Ok(list), Ok(tag)) = (if_none_match.to_str(), tag.to_str()) else { return false };
     list.split(',').map(str::trim).any(|item| item == "*" || item.strip_prefix("W/").unwrap_or(item) == tag)
 }

@@ -4,11 +4,30 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use super::App;
-use super::routes::{rows, steps, technical, webhook};
+use super::routes::{assets, rows, steps, technical, webhook};
+
+/// What the path of every asset starts with.
+pub const ASSETS_PREFIX: &str = "/assets/";
+const ASSETS: &str = "/assets/{*path}";
 
 /// Every routed path.
-pub const PATHS: [&str; 8] =
-    ["/splits", "/first-rows", "/is-valid", "/rows", "/webhook", "/healthcheck", "/ready", "/metrics"];
+pub const PATHS: [&str; 9] = [
+    "/splits",
+    "/first-rows",
+    "/is-valid",
+    "/rows",
+    ASSETS,
+    "/webhook",
+    "/healthcheck",
+    "/ready",
+    "/metrics",
+];
+
+/// The routed path that a request's path would be answered by, when it is routed.
+#[must_use]
+pub fn template_of(path: &str) -> &str {
+    if path.starts_with(ASSETS_PREFIX) { ASSETS } else { path }
+}
 
 /// The routes over their state.
 pub fn router(app: App) -> Router {
@@ -17,6 +36,7 @@ pub fn router(app: App) -> Router {
         .route("/first-rows", get(steps::first_rows))
         .route("/is-valid", get(steps::is_valid))
         .route("/rows", get(rows::rows))
+        .route(ASSETS, get(assets::asset))
         .route("/webhook", post(webhook::webhook))
         .route("/healthcheck", get(technical::healthcheck))
         .route("/ready", get(technical::ready))

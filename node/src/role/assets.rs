@@ -1,0 +1,100 @@
+//! The life of assets on a primary: they go when their entries go, and are read through from time to time.
+//!
+//! Owns when that happens: deletions soon after a change, a sweep of what jobs left behind every two hours, a scrub
+//! once a day. Datasets that lose assets to damage are computed again. What fails is logged and comes round again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outpost_model::planning::Event;
+use outpost_model::{AssetSplit, DatasetName, Priority, limits};
+use outpost_storage::{AssetStore, Authority, Mirror, StorageError, assets};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::clock;
+
+const FOLLOW_PAUSE: Duration = Duration::from_millis(limits::FOLLOW_RETRY_MS);
+
+/// Runs for ever.
+pub async fn run_loops(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, authority: Arc<dyn Authority>) {
+    let follow = follow_loop(Arc::clone(&store), Arc::clone(&mirror));
+    tokio::join!(follow, scrub_loop(store, mirror, authority));
+}
+
+/// Follows the changes of the mirror; runs until it is gone.
+async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>) {
+    let mut changes = mirror.watch();
+    loop {
+        changes.borrow_and_update();
+        let (store, mirror) = (Arc::clone(&store), Arc::clone(&mirror));
+        let followed = blocking(move || assets::follow(&*store, &*mirror, clock::now())).await;
+        match followed {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "deleted {deleted} assets whose rows are gone"),
+            Err(error) => {
+                tracing::error!(%error, "failed to delete assets whose rows are gone, trying again");
+            }
+        }
+        // Several changes cost one look.
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sweeps and scrubs for ever.
+async fn scrub_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, authority: Arc<dyn Authority>) {
+    let mut period = tokio::time::interval(Duration::from_millis(limits::ASSET_ORPHAN_AGE_MS_MIN));
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is now.
+    period.tick().await;
+    let mut last_scrub = Instant::now();
+    loop {
+        period.tick().await;
+        let (swept, seen) = (Arc::clone(&store), Arc::clone(&mirror));
+        match blocking(move || assets::sweep(&*swept, &*seen, clock::now())).await {
+            Ok(deleted) => tracing::info!(deleted, "swept the assets, {deleted} belonged to no row"),
+            Err(error) => tracing::error!(%error, "failed to sweep the assets, trying again later"),
+        }
+        if last_scrub.elapsed() < Duration::from_millis(limits::SCRUB_PERIOD_MS) {
+            continue;
+        }
+        last_scrub = Instant::now();
+        let scrubbed = Arc::clone(&store);
+        match blocking(move || scrubbed.scrub()).await {
+            Ok(report) => {
+                tracing::info!(?report, "scrubbed the assets, {} files", report.contents_checked);
+                compute_again(&*authority, &report.rows_damaged).await;
+            }
+            Err(error) => tracing::error!(%error, "failed to scrub the assets, trying again later"),
+        }
+    }
+}
+
+/// Starts over with every dataset that lost assets.
+async fn compute_again(authority: &dyn Authority, damaged: &[AssetSplit]) {
+    let mut datasets: Vec<&DatasetName> = damaged.iter().map(|rows| &rows.dataset).collect();
+    datasets.dedup();
+    for dataset in datasets {
+        let submitted = async {
+            let Some(record) = authority.dataset(dataset).await? else { return Ok(()) };
+            let (revision, visibility) = (record.revision, record.visibility);
+            let event = Event::Revision { revision, visibility, priority: Priority::Low, force: true };
+            authority.submit(dataset, &event, clock::now()).await.map(|_| ())
+        };
+        match submitted.await {
+            Ok(()) => tracing::warn!(%dataset, "assets of {dataset} were damaged, it is computed again"),
+            Err(error) => {
+                tracing::error!(%dataset, %error, "failed to start over with a dataset that lost assets");
+            }
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    let panicked = |error| StorageError::Engine(format!("the work on assets failed: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(panicked)?
+}
