@@ -273,6 +273,15 @@ pub const ASSET_BLOCK_BYTES: usize = 128 * 1024;
 /// Splits with assets that are looked at together when nothing is known about what changed.
 pub const ASSET_SPLITS_PAGE: usize = 256;
 
+/// A media file read whole, to keep or to decode it.
+pub const MEDIA_FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Memory for decoding images, all jobs of a node together. An image that needs more by its header is refused.
+pub const IMAGE_DECODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// What is read of an image's file to tell its width and height.
+pub const IMAGE_HEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How often a job that waits for memory to decode in looks whether it must stop.
+pub const IMAGE_WAIT_LOOK_MS: u64 = 100;
+
 /// Limits of the first-rows step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstRowsLimits {

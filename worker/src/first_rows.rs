@@ -12,10 +12,12 @@ use outpost_model::ErrorCode;
 use outpost_model::limits::{FirstRowsLimits, ROWS_PER_PAGE_MAX};
 use serde::Serialize;
 
+use crate::assets::AssetError;
+use crate::media::{MediaError, MediaStep};
 use crate::outcome::to_json;
 use cells::RowCells;
-pub use columns::check_columns;
 use columns::{Column, FeatureItem};
+pub use columns::{MediaSupport, check_columns};
 use fit::Fitter;
 
 /// Which split a response is about.
@@ -66,6 +68,14 @@ pub enum FirstRowsError {
         /// Why, as part of a sentence.
         reason: String,
     },
+    /// Trouble while media were made that may pass.
+    #[error("The files of the first rows could not be made: {reason}. The worker will try again later.")]
+    MayPass {
+        /// What it is stored under when it does not pass.
+        code: ErrorCode,
+        /// What failed.
+        reason: String,
+    },
 }
 
 impl FirstRowsError {
@@ -77,7 +87,24 @@ impl FirstRowsError {
             Self::TooLongColumnName { .. } => ErrorCode::TooLongColumnNameError,
             Self::TooBig { .. } => ErrorCode::TooBigContentError,
             Self::Cell { .. } => ErrorCode::RowsPostProcessingError,
+            Self::MayPass { code, .. } => *code,
         }
+    }
+
+    fn media(column: &str, error: MediaError) -> Self {
+        match error {
+            MediaError::Cell(reason) => Self::Cell { column: column.to_owned(), reason },
+            MediaError::Hub(_) | MediaError::Stopped => {
+                Self::MayPass { code: ErrorCode::HfHubError, reason: error.to_string() }
+            }
+            MediaError::Assets(error) => error.into(),
+        }
+    }
+}
+
+impl From<AssetError> for FirstRowsError {
+    fn from(error: AssetError) -> Self {
+        Self::MayPass { code: ErrorCode::JobManagerCrashedError, reason: error.to_string() }
     }
 }
 
@@ -95,7 +122,8 @@ struct Head<'a> {
 /// What [`to_json`] writes after the rows of a [`Head`] that has none.
 const TAIL: &str = "],\"truncated\":false}";
 
-/// Builds the body of a split's first rows, at most [`ROWS_PER_PAGE_MAX`] of them.
+/// Builds the body of a split's first rows, at most [`ROWS_PER_PAGE_MAX`] of them. Without `media`, columns that hold
+/// media are refused; with it, their assets are kept for good when this returns.
 ///
 /// # Errors
 /// [`FirstRowsError`] when a limit is met or a cell cannot be shown.
@@ -103,8 +131,10 @@ pub fn assemble(
     address: SplitAddress<'_>,
     head: &SplitHead,
     limits: &FirstRowsLimits,
+    media: Option<&MediaStep<'_>>,
 ) -> Result<Vec<u8>, FirstRowsError> {
-    check_columns(&head.features, limits)?;
+    let support = if media.is_some() { MediaSupport::Assets } else { MediaSupport::None };
+    check_columns(&head.features, limits, support)?;
     let mut body = open_body(address, head);
     if body.len() > limits.bytes_max {
         return Err(FirstRowsError::TooBig { bytes: body.len(), bytes_max: limits.bytes_max });
@@ -116,8 +146,16 @@ pub fn assemble(
     let all_fetched = head.exhausted && rows.len() == head.rows.len();
     let columns = Column::all(&head.features, rows);
     let mut fitter = Fitter::new(&columns, limits, budget);
-    for row in rows {
-        fitter.push(&RowCells::new(&columns, row))?;
+    let media = media.filter(|_| columns.iter().any(|column| column.holds_media));
+    for (row_idx, row) in rows.iter().enumerate() {
+        let mut cells = RowCells::new(&columns, row);
+        if let Some(media) = media {
+            cells.show_media(media, row_idx)?;
+        }
+        fitter.push(&cells)?;
+    }
+    if let Some(media) = media {
+        media.assets.commit()?;
     }
     let rows_dropped = fitter.finish(&mut body);
     let truncated = !all_fetched || rows_dropped;
@@ -131,5 +169,7 @@ fn open_body(address: SplitAddress<'_>, head: &SplitHead) -> Vec<u8> {
     to_json(&Head { dataset, config, split, features, rows: [], truncated: false })
 }
 
+#[cfg(test)]
+mod media_tests;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,8 @@ use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
 use outpost_model::{ErrorCode, Job, StepKind};
 use outpost_storage::Authority;
 
+use crate::assets::AssetSink;
+use crate::media::DecodeBudget;
 use crate::outcome::{StepOutcome, StepResult};
 use crate::runtime::{RunContext, StepRunner};
 use context::StepContext;
@@ -55,13 +57,21 @@ pub struct Steps {
     authority: Arc<dyn Authority>,
     hub: Arc<dyn Hub>,
     limits: StepLimits,
+    assets: Option<Arc<dyn AssetSink>>,
+    decode_budget: DecodeBudget,
 }
 
 impl Steps {
-    /// The steps with these limits.
+    /// The steps with these limits. They refuse columns that hold media, see [`Steps::with_assets`].
     #[must_use]
     pub fn new(authority: Arc<dyn Authority>, hub: Arc<dyn Hub>, limits: StepLimits) -> Self {
-        Self { authority, hub, limits }
+        Self { authority, hub, limits, assets: None, decode_budget: DecodeBudget::default() }
+    }
+
+    /// The same steps with a place for the files that rows point to.
+    #[must_use]
+    pub fn with_assets(self, assets: Arc<dyn AssetSink>) -> Self {
+        Self { assets: Some(assets), ..self }
     }
 }
 
@@ -73,6 +83,8 @@ impl StepRunner for Steps {
             authority: &*self.authority,
             hub: &self.hub,
             limits: &self.limits,
+            assets: self.assets.as_deref(),
+            decode_budget: &self.decode_budget,
         };
         match step.is_listed() {
             Ok(true) => {}

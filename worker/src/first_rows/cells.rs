@@ -1,8 +1,9 @@
 //! Cells: the values of a row in the order of the columns, checked against their types.
 //!
 //! Owns the shape rules of worker-and-store.md section 5.5: a missing column is null, a list is a list of the declared
-//! length, a struct has no member that its type lacks. Text form is [`write_json`]'s, with cached datetimes.
+//! length, a struct has no member that its type lacks. Media become links. Text form is [`write_json`]'s, with cached datetimes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use outpost_formats::{Feature, Value};
 
 use super::FirstRowsError;
 use super::columns::Column;
+use crate::media::{MediaCell, MediaStep};
 
 /// The cells of one row.
 pub(super) struct RowCells<'a> {
     columns: &'a [Column<'a>],
-    values: Vec<&'a Value>,
+    values: Vec<Cow<'a, Value>>,
 }
 
 impl<'a> RowCells<'a> {
@@ -23,12 +25,27 @@ impl<'a> RowCells<'a> {
         let in_order = row.len() == columns.len()
             && columns.iter().zip(row).all(|(column, (name, _))| column.name == &**name);
         let values = if in_order {
-            row.iter().map(|(_, value)| value).collect()
+            row.iter().map(|(_, value)| Cow::Borrowed(value)).collect()
         } else {
             let by_name: HashMap<&str, &Value> = row.iter().map(|(name, value)| (&**name, value)).collect();
-            columns.iter().map(|column| *by_name.get(column.name).unwrap_or(&&Value::Null)).collect()
+            let value =
+                |column: &Column<'_>| Cow::Borrowed(*by_name.get(column.name).unwrap_or(&&Value::Null));
+            columns.iter().map(value).collect()
         };
         Self { columns, values }
+    }
+
+    /// Replaces media by what readers get, once the shapes are checked. Their assets are stored also for a row that is
+    /// not kept in the end (worker-and-store.md section 5.4 step 2).
+    pub(super) fn show_media(&mut self, step: &MediaStep<'_>, row_idx: usize) -> Result<(), FirstRowsError> {
+        self.check()?;
+        for (column, value) in
+            self.columns.iter().zip(&mut self.values).filter(|(column, _)| column.holds_media)
+        {
+            let shown = MediaCell::new(step, row_idx as u64, column.name).show(value, column.feature);
+            *value = Cow::Owned(shown.map_err(|error| FirstRowsError::media(column.name, error))?);
+        }
+        Ok(())
     }
 
     /// Hands the JSON text of each checked cell to `take`, in the order of the columns.
@@ -71,9 +88,9 @@ fn check_value(value: &Value, feature: &Feature) -> Result<(), String> {
             })
         }
         (Feature::Struct(_), _) => Err("a cell of a struct is not a struct".into()),
-        (Feature::Media(media), _) => Err(format!("its type is {:?}", media.kind)),
         (
             Feature::Value { .. }
+            | Feature::Media(_)
             | Feature::ClassLabel { .. }
             | Feature::Array { .. }
             | Feature::Translation { .. }
@@ -85,10 +102,7 @@ fn check_value(value: &Value, feature: &Feature) -> Result<(), String> {
 }
 
 fn check_items(items: &[Value], feature: &Feature) -> Result<(), String> {
-    let nested = matches!(
-        feature,
-        Feature::List { .. } | Feature::LargeList { .. } | Feature::Struct(_) | Feature::Media(_)
-    );
+    let nested = matches!(feature, Feature::List { .. } | Feature::LargeList { .. } | Feature::Struct(_));
     if !nested {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Columns: their checks, their JSON, and which of them are never cut.
 //!
-//! Owns the limits of worker-and-store.md section 5.3 and the protected columns of section 5.4 step 3. Media columns
-//! are refused by name: their cells are links to assets, which this node does not make yet.
+//! Owns the limits of worker-and-store.md section 5.3 and the protected columns of section 5.4 step 3. Columns of media
+//! without a form for readers are refused by name; so are all of them where there is no place for assets.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use outpost_model::limits::{COLUMN_NAME_CHARS_MAX, FirstRowsLimits};
 use serde::Serialize;
 
 use super::FirstRowsError;
+use crate::media::holds_media;
 use crate::outcome::to_json;
 
 /// Characters of an overlong column name that its error shows.
@@ -35,6 +36,24 @@ impl<'a> FeatureItem<'a> {
     }
 }
 
+/// Which media can be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaSupport {
+    /// None: there is no place for assets.
+    None,
+    /// Images, audio, videos and PDF documents.
+    Assets,
+}
+
+impl MediaSupport {
+    fn shows(self, kind: MediaKind) -> bool {
+        match (self, kind) {
+            (Self::None, _) | (Self::Assets, MediaKind::Nifti | MediaKind::Mesh) => false,
+            (Self::Assets, MediaKind::Image | MediaKind::Audio | MediaKind::Video | MediaKind::Pdf) => true,
+        }
+    }
+}
+
 /// A column as the rows need it.
 pub(super) struct Column<'a> {
     pub(super) name: &'a str,
@@ -43,6 +62,8 @@ pub(super) struct Column<'a> {
     pub(super) feature: &'a Feature,
     /// Never cut.
     pub(super) protected: bool,
+    /// Its cells are or hold media.
+    pub(super) holds_media: bool,
 }
 
 impl<'a> Column<'a> {
@@ -53,6 +74,7 @@ impl<'a> Column<'a> {
             name_json: to_json(&**name),
             feature,
             protected: is_protected(index, name, feature, rows),
+            holds_media: holds_media(feature),
         };
         columns.map(column).collect()
     }
@@ -62,7 +84,11 @@ impl<'a> Column<'a> {
 ///
 /// # Errors
 /// [`FirstRowsError`] for too many columns, a name that is too long, a media column.
-pub fn check_columns(features: &Features, limits: &FirstRowsLimits) -> Result<(), FirstRowsError> {
+pub fn check_columns(
+    features: &Features,
+    limits: &FirstRowsLimits,
+    media: MediaSupport,
+) -> Result<(), FirstRowsError> {
     let too_long = features.0.iter().map(|(name, _)| name).find(|name| is_too_long(name));
     if let Some(name) = too_long {
         return Err(FirstRowsError::TooLongColumnName {
@@ -76,8 +102,8 @@ pub fn check_columns(features: &Features, limits: &FirstRowsLimits) -> Result<()
         return Err(FirstRowsError::TooManyColumns { columns, columns_max });
     }
     for (name, feature) in &features.0 {
-        if let Some(kind) = media_in(feature) {
-            let reason = format!("its type is or holds {kind:?}, and media files are not shown yet");
+        if let Some(kind) = refused_media_in(feature, media) {
+            let reason = format!("its type is or holds {kind:?}, which this node does not show");
             return Err(FirstRowsError::Cell { column: name.to_string(), reason });
         }
     }
@@ -88,11 +114,13 @@ fn is_too_long(name: &str) -> bool {
     name.len() > COLUMN_NAME_CHARS_MAX && name.chars().count() > COLUMN_NAME_CHARS_MAX
 }
 
-fn media_in(feature: &Feature) -> Option<MediaKind> {
+fn refused_media_in(feature: &Feature, support: MediaSupport) -> Option<MediaKind> {
     match feature {
-        Feature::Media(Media { kind, .. }) => Some(*kind),
-        Feature::List { feature, .. } | Feature::LargeList { feature } => media_in(feature),
-        Feature::Struct(members) => members.0.iter().find_map(|(_, member)| media_in(member)),
+        Feature::Media(Media { kind, .. }) => (!support.shows(*kind)).then_some(*kind),
+        Feature::List { feature, .. } | Feature::LargeList { feature } => refused_media_in(feature, support),
+        Feature::Struct(members) => {
+            members.0.iter().find_map(|(_, member)| refused_media_in(member, support))
+        }
         Feature::Value { .. }
         | Feature::ClassLabel { .. }
         | Feature::Array { .. }
@@ -102,9 +130,10 @@ fn media_in(feature: &Feature) -> Option<MediaKind> {
     }
 }
 
-/// A string column is protected when more than 30 % of all fetched rows hold a web address.
+/// A media column is protected; a string column when more than 30 % of all fetched rows hold a web address.
 fn is_protected(index: usize, name: &str, feature: &Feature, rows: &[Vec<(Arc<str>, Value)>]) -> bool {
     match feature {
+        Feature::Media(_) => true,
         Feature::Value { dtype, .. } if &**dtype == "string" => {
             let urls = rows.iter().filter(|row| holds_url(row, index, name)).count();
             urls * 10 > rows.len() * 3

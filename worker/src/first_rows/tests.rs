@@ -27,7 +27,7 @@ fn limits(bytes_max: usize, cell_bytes_min: usize, rows_min: usize) -> FirstRows
 }
 
 fn body(head: &SplitHead, limits: &FirstRowsLimits) -> String {
-    String::from_utf8(assemble(ADDRESS, head, limits).unwrap()).unwrap()
+    String::from_utf8(assemble(ADDRESS, head, limits, None).unwrap()).unwrap()
 }
 
 /// The `rows` text and the `truncated` flag of a body.
@@ -188,7 +188,7 @@ fn cells_that_contradict_their_type_are_refused() {
     ] {
         let rows = vec![vec![("a".into(), value)]];
         let head = SplitHead { features: features(&[("a", feature)]), rows, exhausted: true };
-        let error = assemble(ADDRESS, &head, &FirstRowsLimits::default()).unwrap_err();
+        let error = assemble(ADDRESS, &head, &FirstRowsLimits::default(), None).unwrap_err();
         assert_eq!(error.code(), ErrorCode::RowsPostProcessingError, "{error}");
     }
 }
@@ -199,12 +199,14 @@ fn a_bad_cell_of_a_row_that_is_not_kept_still_refuses_the_split() {
     let mut rows: Vec<Vec<(Arc<str>, Value)>> = vec![vec![("a".into(), Value::List(Vec::new()))]; 5];
     rows.push(vec![("a".into(), Value::Int(1))]);
     let head = SplitHead { features: columns, rows, exhausted: true };
-    assert!(assemble(ADDRESS, &head, &limits(300, 100, 1)).is_err());
+    assert!(assemble(ADDRESS, &head, &limits(300, 100, 1), None).is_err());
 }
 
 #[test]
 fn column_limits_are_named() {
-    let check = |columns: &[(&str, Feature)]| check_columns(&features(columns), &limits(1_000, 100, 10));
+    let check = |columns: &[(&str, Feature)]| {
+        check_columns(&features(columns), &limits(1_000, 100, 10), MediaSupport::None)
+    };
     let four = ["a", "b", "c", "d"].map(|name| (name, string()));
     assert_eq!(check(&four).unwrap_err().code(), ErrorCode::TooManyColumnsError);
     assert_eq!(check(&four[..3]), Ok(()));
@@ -219,9 +221,9 @@ fn column_limits_are_named() {
 
 #[test]
 fn a_response_that_does_not_fit_without_rows_is_refused() {
-    let error = assemble(ADDRESS, &texts(&[]), &limits(BASE - 1, 100, 10)).unwrap_err();
+    let error = assemble(ADDRESS, &texts(&[]), &limits(BASE - 1, 100, 10), None).unwrap_err();
     assert_eq!(error, FirstRowsError::TooBig { bytes: BASE, bytes_max: BASE - 1 });
-    assert!(assemble(ADDRESS, &texts(&[]), &limits(BASE, 100, 10)).is_ok());
+    assert!(assemble(ADDRESS, &texts(&[]), &limits(BASE, 100, 10), None).is_ok());
 }
 
 #[test]

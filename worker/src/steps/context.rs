@@ -13,6 +13,8 @@ use outpost_storage::{Authority, StorageError};
 
 use super::StepLimits;
 use super::failure::Failure;
+use crate::assets::AssetSink;
+use crate::media::DecodeBudget;
 use crate::runtime::RunContext;
 
 /// Tries of one read of an entry.
@@ -24,6 +26,9 @@ pub(super) struct StepContext<'a> {
     pub(super) authority: &'a dyn Authority,
     pub(super) hub: &'a Arc<dyn Hub>,
     pub(super) limits: &'a StepLimits,
+    /// Where assets go; without it media are refused.
+    pub(super) assets: Option<&'a dyn AssetSink>,
+    pub(super) decode_budget: &'a DecodeBudget,
 }
 
 impl StepContext<'_> {

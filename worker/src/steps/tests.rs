@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use outpost_hub::{FolderHub, FolderHubOptions};
 use outpost_loading::{JobGuard, LoadError, RowsError};
-use outpost_model::{ArtifactKey, ErrorCode, StepKind, TimestampMs};
+use outpost_model::{ArtifactKey, ErrorCode, Revision, StepKind, TimestampMs};
 use tempfile::TempDir;
 
 use super::*;
+use crate::assets::MemoryAssets;
 use crate::fake::{FakeAuthority, job, key};
 use crate::outcome::Cause;
 
@@ -22,12 +23,21 @@ struct Rig {
     authority: Arc<FakeAuthority>,
     limits: StepLimits,
     folder: TempDir,
+    /// The revision of jobs, when they read files.
+    revision: Option<Revision>,
+    assets: Option<Arc<MemoryAssets>>,
 }
 
 impl Rig {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { authority: FakeAuthority::new(3), limits: StepLimits::default(), folder }
+        Self {
+            authority: FakeAuthority::new(3),
+            limits: StepLimits::default(),
+            folder,
+            revision: None,
+            assets: None,
+        }
     }
 
     fn put(&self, key: &ArtifactKey, result: StepResult) {
@@ -43,10 +53,17 @@ impl Rig {
     async fn run(&self, key: ArtifactKey) -> StepOutcome {
         let (authority, limits) = (self.authority.clone(), self.limits.clone());
         let (folder, runtime) = (self.folder.path().to_owned(), tokio::runtime::Handle::current());
+        let mut job = job(key);
+        job.revision = self.revision.clone().unwrap_or(job.revision);
+        let assets = self.assets.clone();
         let run = move || {
             let hub = Arc::new(FolderHub::open(FolderHubOptions::new(folder)).unwrap());
             let guard = Arc::new(JobGuard::new(Instant::now() + Duration::from_secs(60)));
-            Steps::new(authority, hub, limits).run(&job(key), &RunContext { guard, runtime })
+            let mut steps = Steps::new(authority, hub, limits);
+            if let Some(assets) = assets {
+                steps = steps.with_assets(assets);
+            }
+            steps.run(&job, &RunContext { guard, runtime })
         };
         tokio::task::spawn_blocking(run).await.unwrap()
     }
@@ -189,6 +206,35 @@ async fn a_body_over_the_limit_becomes_an_error() {
     rig.limits.content_bytes_max = empty.len() - 1;
     let over = rig.stored(key(DatasetSplitNames, None, None)).await;
     assert_eq!((over.http_status, over.error_code), (501, Some(ErrorCode::TooBigContentError)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn files_that_rows_point_to_are_stored_where_there_is_a_place_for_them() {
+    let readme = "---\ndataset_info:\n  features:\n  - name: doc\n    dtype: pdf\n---\n";
+    let mut rig = Rig::new();
+    let data = rig.folder.path().join("user/data");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("README.md"), readme).unwrap();
+    std::fs::write(data.join("train.jsonl"), "{\"doc\": {\"bytes\": \"%PDF-1.7\", \"path\": null}}\n")
+        .unwrap();
+    let hub = FolderHub::open(FolderHubOptions::new(rig.folder.path())).unwrap();
+    let dataset = outpost_model::DatasetName::new("user/data").unwrap();
+    rig.revision = Some(hub.repo_info(&dataset, None).await.unwrap().revision);
+    rig.put_names(&configs(), &["default"]);
+    rig.put_names(&splits("default"), &["train"]);
+    let split = || key(SplitFirstRows, Some("default"), Some("train"));
+    let refused = rig.stored(split()).await;
+    assert_eq!(refused.error_code, Some(ErrorCode::RowsPostProcessingError), "{}", text(&refused));
+
+    let assets = Arc::new(MemoryAssets::default());
+    rig.assets = Some(assets.clone());
+    let result = rig.stored(split()).await;
+    let url =
+        "{node_public_url}/assets/user/data/--/{dataset_git_revision}/--/default/train/0/doc/document.pdf";
+    let cell = format!(r#"{{"doc":{{"src":"{url}","size_bytes":8,"thumbnail":null}}}}"#);
+    assert!(text(&result).contains(&cell), "{}", text(&result));
+    let revision = rig.revision.unwrap();
+    assert_eq!(assets.paths(), [format!("user/data/--/{revision}/--/default/train/0/doc/document.pdf")]);
 }
 
 /// Code and transience of a failure.
