@@ -73,8 +73,8 @@ pub trait AssetBody: Send {
 
 /// Assets being put together. What was put and not committed may be lost or kept; the next sweep takes care of it.
 pub trait AssetBatch: Send {
-    /// Puts an asset, in place of an earlier one at the same path. `content_type` is a media type in visible ASCII,
-    /// at most [`limits::ASSET_CONTENT_TYPE_BYTES_MAX`].
+    /// Puts an asset, in place of an earlier one at the same path; within a batch each path comes once.
+    /// `content_type` is a media type in visible ASCII, at most [`limits::ASSET_CONTENT_TYPE_BYTES_MAX`].
     ///
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails or a limit is broken; nothing of the call took effect.
