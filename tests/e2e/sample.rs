@@ -5,9 +5,10 @@
 
 use std::path::Path;
 
+use outpost_harness::NodeProcess;
 use serde_json::Value;
 
-use crate::support::{Setting, get_json, start, wait_until_idle};
+use crate::support::{Setting, get, get_json, start, wait_until_idle};
 
 const ANSWERS: &str = include_str!("sample_answers.json");
 
@@ -18,7 +19,8 @@ async fn the_sample_folder_is_served_as_datasets_reads_it() {
     let expected: Value = serde_json::from_str(ANSWERS).unwrap();
     let expected = expected.as_object().unwrap();
     let node = start(&hub, &setting.data(), &[]).await;
-    wait_until_idle(&node, expected.len() as u64).await;
+    wait_until_idle(&node, expected.len() as u64 + 1).await;
+    assert_photographs(&node).await;
     for (dataset, configs) in expected {
         let (_, _, listing) = get_json(&node, &format!("/splits?dataset={dataset}")).await;
         assert_eq!(listing["failed"], serde_json::json!([]), "{dataset}");
@@ -30,6 +32,26 @@ async fn the_sample_folder_is_served_as_datasets_reads_it() {
                 assert_split(&path, &body, answer);
             }
         }
+    }
+}
+
+/// The one dataset of media: its cells point to images that the node serves.
+async fn assert_photographs(node: &NodeProcess) {
+    let path = "/first-rows?dataset=scikit-learn/photographs&config=default&split=train";
+    let (status, _, body) = get_json(node, path).await;
+    assert_eq!(status, 200, "{body}");
+    let rows = body["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        let image = &row["row"]["image"];
+        assert_eq!((image["width"].as_u64(), image["height"].as_u64()), (Some(640), Some(427)));
+        let source = image["src"].as_str().unwrap();
+        let (_, asset) = source.split_once("/assets/").unwrap();
+        let response = get(node, &format!("/assets/{asset}")).await;
+        assert_eq!(response.status(), 200, "{source}");
+        assert_eq!(response.headers()["content-type"], "image/jpeg");
+        assert!(response.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+        assert!(response.bytes().await.unwrap().starts_with(b"\xff\xd8\xff"), "a JPEG");
     }
 }
 

@@ -4,10 +4,11 @@
 //! that may pass: the step is run again later.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use outpost_model::AssetPath;
+use outpost_storage::{AssetBatch, AssetStore};
 
 /// An asset to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,41 @@ pub trait AssetSink: Send + Sync + 'static {
     /// # Errors
     /// [`AssetError`] when that cannot be promised.
     fn commit(&self) -> Result<(), AssetError>;
+}
+
+/// The assets of one job on their way into a store: one batch, on disk when it is committed.
+pub struct JobAssets {
+    store: Arc<dyn AssetStore>,
+    batch: Mutex<Option<Box<dyn AssetBatch>>>,
+}
+
+impl JobAssets {
+    /// Takes the assets of one job.
+    #[must_use]
+    pub fn new(store: Arc<dyn AssetStore>) -> Self {
+        Self { store, batch: Mutex::new(None) }
+    }
+
+    fn batch(&self) -> MutexGuard<'_, Option<Box<dyn AssetBatch>>> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AssetSink for JobAssets {
+    fn put(&self, asset: NewAsset) -> Result<(), AssetError> {
+        let mut open = self.batch();
+        let batch = open.get_or_insert_with(|| self.store.batch());
+        batch
+            .put(&asset.path, asset.content_type, &asset.bytes)
+            .map_err(|error| AssetError(error.to_string()))
+    }
+
+    fn commit(&self) -> Result<(), AssetError> {
+        match self.batch().take() {
+            Some(batch) => batch.commit().map_err(|error| AssetError(error.to_string())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Assets in memory, for tests.

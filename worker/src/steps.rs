@@ -22,9 +22,9 @@ use std::sync::Arc;
 use outpost_hub::Hub;
 use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
 use outpost_model::{ErrorCode, Job, StepKind};
-use outpost_storage::Authority;
+use outpost_storage::{AssetStore, Authority};
 
-use crate::assets::AssetSink;
+use crate::assets::{AssetSink, JobAssets};
 use crate::media::DecodeBudget;
 use crate::outcome::{StepOutcome, StepResult};
 use crate::runtime::{RunContext, StepRunner};
@@ -52,12 +52,15 @@ impl Default for StepLimits {
     }
 }
 
+/// Opens the sink of one job.
+type SinkOfJob = Box<dyn Fn() -> Arc<dyn AssetSink> + Send + Sync>;
+
 /// Every step, over one authority and one Hub.
 pub struct Steps {
     authority: Arc<dyn Authority>,
     hub: Arc<dyn Hub>,
     limits: StepLimits,
-    assets: Option<Arc<dyn AssetSink>>,
+    assets: Option<SinkOfJob>,
     decode_budget: DecodeBudget,
 }
 
@@ -68,22 +71,29 @@ impl Steps {
         Self { authority, hub, limits, assets: None, decode_budget: DecodeBudget::default() }
     }
 
-    /// The same steps with a place for the files that rows point to.
+    /// The same steps with one place for the files that rows point to.
     #[must_use]
     pub fn with_assets(self, assets: Arc<dyn AssetSink>) -> Self {
-        Self { assets: Some(assets), ..self }
+        Self { assets: Some(Box::new(move || Arc::clone(&assets))), ..self }
+    }
+
+    /// The same steps with a store for the files that rows point to; the files of a job are one batch.
+    #[must_use]
+    pub fn with_asset_store(self, store: Arc<dyn AssetStore>) -> Self {
+        Self { assets: Some(Box::new(move || Arc::new(JobAssets::new(Arc::clone(&store))))), ..self }
     }
 }
 
 impl StepRunner for Steps {
     fn run(&self, job: &Job, context: &RunContext) -> StepOutcome {
+        let assets = self.assets.as_ref().map(|open| open());
         let step = StepContext {
             job,
             run: context,
             authority: &*self.authority,
             hub: &self.hub,
             limits: &self.limits,
-            assets: self.assets.as_deref(),
+            assets: assets.as_deref(),
             decode_budget: &self.decode_budget,
         };
         match step.is_listed() {

@@ -59,7 +59,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     let progress = Arc::new(Progress::default());
     let observer = Arc::new(Listeners { metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) });
     let workers_stop = CancellationToken::new();
-    let workers = start_workers(&config, &authority, &hub, observer, &workers_stop);
+    let workers = start_workers(&config, &authority, &hub, &asset_store, observer, &workers_stop);
     tracing::info!(workers = ?config.workers, "4/7 workers run");
 
     // 5. The HTTP API.
@@ -180,6 +180,7 @@ fn start_workers(
     config: &PrimaryConfig,
     authority: &Arc<dyn Authority>,
     hub: &Arc<dyn Hub>,
+    assets: &Arc<dyn AssetStore>,
     observer: Arc<Listeners>,
     stop: &CancellationToken,
 ) -> WorkerHandle {
@@ -195,6 +196,8 @@ fn start_workers(
         first_rows: config.limits.first_rows.clone(),
         ..StepLimits::default()
     };
-    let steps = Arc::new(Steps::new(Arc::clone(authority), Arc::clone(hub), limits));
+    let steps =
+        Steps::new(Arc::clone(authority), Arc::clone(hub), limits).with_asset_store(Arc::clone(assets));
+    let steps = Arc::new(steps);
     WorkerPool::start(pool, Arc::clone(authority), steps, Arc::new(SystemClock), stop)
 }
