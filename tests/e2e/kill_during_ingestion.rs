@@ -48,6 +48,7 @@ async fn thirty_kills_lose_nothing_and_change_nothing() {
         let node = disturbed.start(&["--webhook-secret", SECRET]).await;
         let dataset = &names[random.below(names.len() as u64) as usize];
         let revision_before = acknowledged_refresh(&node, dataset, &disturbed, kill as usize).await;
+        // Not a wait for anything: the kill comes at a random moment of the work.
         tokio::time::sleep(Duration::from_millis(random.below(120))).await;
         node.kill().unwrap();
         let node = disturbed.start(&["--webhook-secret", SECRET]).await;
