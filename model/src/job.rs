@@ -26,6 +26,57 @@ pub enum Priority {
     High,
 }
 
+impl Priority {
+    /// Every priority, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// The wire name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    /// The priority with this wire name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == name)
+    }
+}
+
+/// Whether a live job is claimed, under dataset-viewer's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobStatus {
+    /// Not claimed.
+    Waiting,
+    /// Claimed by a worker.
+    Started,
+}
+
+impl JobStatus {
+    /// Both, in the order of a job's life.
+    pub const ALL: [Self; 2] = [Self::Waiting, Self::Started];
+
+    /// The wire name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Started => "started",
+        }
+    }
+
+    /// The status with this wire name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
@@ -82,6 +133,12 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether it is claimed.
+    #[must_use]
+    pub fn status(&self) -> JobStatus {
+        if self.is_started() { JobStatus::Started } else { JobStatus::Waiting }
+    }
+
     /// Whether a worker holds it.
     #[must_use]
     pub fn is_started(&self) -> bool {

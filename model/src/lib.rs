@@ -23,7 +23,7 @@ pub use asset::{AssetPath, AssetSplit, InvalidAssetPath};
 pub use entry::{Body, DatasetRecord, Entry, PUBLIC_URL_PLACEHOLDER, REVISION_PLACEHOLDER, Visibility};
 pub use error_code::ErrorCode;
 pub use graph::{Queue, StepKind};
-pub use job::{Job, JobId, JobState, Lease, NewJob, Priority};
+pub use job::{Job, JobId, JobState, JobStatus, Lease, NewJob, Priority};
 pub use name::{ConfigName, DatasetName, InvalidName, Revision, SplitName};
 pub use position::{Epoch, Position};
 pub use time::TimestampMs;

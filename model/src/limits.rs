@@ -219,6 +219,23 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 10_000;
 /// How long the Hub's word on a dataset's visibility is trusted.
 pub const VISIBILITY_AGE_MS_MAX: u64 = 3_600 * 1_000;
 
+/// How often a process with workers says that it is there.
+pub const WORKER_REPORT_MS: u64 = 10_000;
+/// A process with workers that said nothing for this long is shown as lost.
+pub const WORKER_LOST_MS: u64 = 45_000;
+/// A process with workers that said nothing for this long is forgotten.
+pub const WORKER_FORGOTTEN_MS: u64 = 600_000;
+/// Processes with workers that are listed.
+pub const WORKERS_LISTED_MAX: usize = 1_000;
+/// Running jobs that one process reports.
+pub const WORKER_JOBS_REPORTED_MAX: usize = 256;
+/// Jobs or reports in one page of a listing for operators.
+pub const LISTING_PAGE_MAX: usize = 1_000;
+/// Records that are looked at for one page; when they are used up the page is shorter and goes on.
+pub const LISTING_SCAN_MAX: usize = 20_000;
+/// Bodies and details together in one page, the one that passes the bound included.
+pub const LISTING_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Time between two scrubs of the store; a damaged record that a reader meets brings the next one forward.
 pub const SCRUB_PERIOD_MS: u64 = 24 * 3_600 * 1_000;
 /// Bodies and other values are cut into chunks of this size in sled (anchors: larger values leak blob files).

@@ -35,10 +35,20 @@ pub struct EntrySummary {
 pub struct DatasetState {
     /// The revision that jobs run for, `None` when the dataset is not known.
     pub revision: Option<Revision>,
+    /// Who may read it, `None` when that is not known.
+    pub visibility: Option<Visibility>,
     /// Its entries, in any order.
     pub entries: Vec<EntrySummary>,
     /// Its live jobs, in any order.
     pub jobs: Vec<Job>,
+}
+
+impl DatasetState {
+    /// The revision to compute when nobody but the clock or an operator asks: `None` when the dataset is not known to
+    /// be public.
+    fn public_revision(&self) -> Option<&Revision> {
+        self.revision.as_ref().filter(|_| self.visibility == Some(Visibility::Public))
+    }
 }
 
 /// What happened.
@@ -62,6 +72,15 @@ pub enum Event {
         /// The artifact.
         key: ArtifactKey,
         /// Priority of the finished job, inherited by its children.
+        priority: Priority,
+    },
+    /// An operator ends the work on the dataset: its jobs go, running ones lose their lease, what is stored stays.
+    Cancel,
+    /// An operator wants one artifact computed again; the dataset's other entries stay and follow.
+    Compute {
+        /// The artifact.
+        key: ArtifactKey,
+        /// Priority of the job; one that waits with a lower one is replaced.
         priority: Priority,
     },
     /// Maintenance: create what is missing, obsolete or due for another try.
@@ -102,6 +121,8 @@ pub fn plan(dataset: &DatasetName, state: &DatasetState, event: &Event) -> Vec<T
         }
         Event::Removed => plan_removal(state),
         Event::Finished { key, priority } => plan_children(state, key, *priority),
+        Event::Cancel => state.jobs.iter().map(|job| Task::DeleteJob(job.id)).collect(),
+        Event::Compute { key, priority } => plan_one(dataset, state, key, *priority),
         Event::Backfill { retry_errors } => plan_backfill(dataset, state, *retry_errors),
     }
 }
@@ -166,10 +187,30 @@ fn plan_children(state: &DatasetState, key: &ArtifactKey, priority: Priority) ->
     tasks
 }
 
+/// Computes one artifact again, when the dataset's listings call for it.
+fn plan_one(dataset: &DatasetName, state: &DatasetState, key: &ArtifactKey, priority: Priority) -> Vec<Task> {
+    let Some(revision) = state.public_revision() else { return Vec::new() };
+    if !is_listed(dataset, state, key) {
+        return Vec::new();
+    }
+    match state.jobs.iter().find(|job| job.key == *key) {
+        Some(job) if !job.is_started() && job.priority < priority => {
+            vec![Task::DeleteJob(job.id), Task::CreateJob(new_job(key.clone(), revision, priority))]
+        }
+        live => ensure_job(live, key.clone(), revision, priority).into_iter().collect(),
+    }
+}
+
+/// Whether the dataset's listings call for this artifact.
+#[must_use]
+pub fn is_listed(dataset: &DatasetName, state: &DatasetState, key: &ArtifactKey) -> bool {
+    all_keys(dataset, state, key.kind()).contains(key)
+}
+
 /// Walks the graph from the root and creates a job for each artifact that needs one and will not be reached by the
 /// job of one of its parents.
 fn plan_backfill(dataset: &DatasetName, state: &DatasetState, retry_errors: bool) -> Vec<Task> {
-    let Some(revision) = &state.revision else { return Vec::new() };
+    let Some(revision) = state.public_revision() else { return Vec::new() };
     let entries: HashMap<&ArtifactKey, &EntrySummary> =
         state.entries.iter().map(|entry| (&entry.key, entry)).collect();
     let mut coming = Coming::default();

@@ -18,6 +18,7 @@ use outpost_model::{
 use crate::authority::{Authority, Claim, Completion, Finished, Submitted};
 use crate::error::StorageError;
 use crate::mirror::Mirror;
+use crate::operations::Operations;
 
 pub mod cache;
 pub mod cancellation;
@@ -25,6 +26,7 @@ pub mod concurrency;
 pub mod followers;
 pub mod leases;
 mod model;
+pub mod operations;
 pub mod queue;
 pub mod random;
 pub mod waiting;
@@ -43,9 +45,11 @@ pub enum Reopened {
 pub trait Subject: Send + Sync {
     /// The authority.
     fn authority(&self) -> Arc<dyn Authority>;
+    /// The operators' view of it.
+    fn operations(&self) -> Arc<dyn Operations>;
     /// Its mirror, caught up with every acknowledged write.
     fn mirror(&self) -> Arc<dyn Mirror>;
-    /// Ends the process and starts it again. The caller dropped what it had from the other two.
+    /// Ends the process and starts it again. The caller dropped what it had from the others.
     async fn reopen(&mut self) -> Reopened;
 }
 
@@ -79,7 +83,13 @@ macro_rules! authority_contract {
             cancellation: a_removed_dataset_takes_everything_with_it,
                 a_result_for_a_removed_dataset_is_refused, a_new_revision_ends_the_work_for_the_old_one,
                 a_dataset_that_turns_private_keeps_only_its_record, a_refresh_starts_over,
-                what_a_listing_no_longer_names_is_dropped;
+                what_a_listing_no_longer_names_is_dropped,
+                a_cancelled_dataset_loses_its_jobs_and_keeps_its_entries,
+                one_artifact_is_computed_again_beside_the_others;
+            operations: live_jobs_are_listed_in_pages_by_age, live_jobs_are_listed_by_kind_dataset_and_status,
+                each_entry_is_reported_once, a_report_holds_what_was_asked_for,
+                a_cursor_that_no_listing_made_is_refused, the_overview_counts_depth_age_and_errors,
+                workers_are_known_until_they_end_or_fall_silent;
             waiting: a_worker_wakes_when_a_job_is_created, a_ready_job_ends_the_wait_at_once,
                 a_worker_wakes_when_a_back_off_ends, a_worker_wakes_when_a_child_is_created,
                 no_wake_up_is_missed;

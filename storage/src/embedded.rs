@@ -12,6 +12,7 @@ mod keys;
 mod lane;
 mod load;
 mod mirror;
+mod operations;
 mod ops;
 mod queue;
 mod records;
@@ -31,6 +32,7 @@ use outpost_model::{Epoch, Position, Queue, TimestampMs, limits};
 use tokio::sync::{oneshot, watch};
 
 use self::core::Core;
+use self::operations::Register;
 use self::queue::QueueHint;
 pub use self::scrub::ScrubReport;
 use self::witness::Witness;
@@ -54,6 +56,7 @@ struct Inner {
     clock: Mutex<Option<CallerClock>>,
     report: OpenReport,
     damaged: AtomicU64,
+    register: Register,
     kv: Arc<Kv>,
 }
 
@@ -90,8 +93,9 @@ impl EmbeddedStore {
             Arc::new(Published { seq: watch::Sender::new(core.meta.seq), hints: watch::Sender::new(hints) });
         let (kv, fault) = (core.kv.clone(), Fault::default());
         let threads = Threads::start(core, witness, &fault, &published)?;
-        let (clock, damaged) = (Mutex::new(None), AtomicU64::new(0));
-        Ok(Self { inner: Arc::new(Inner { threads, fault, published, epoch, clock, report, damaged, kv }) })
+        let (clock, damaged, register) = (Mutex::new(None), AtomicU64::new(0), Register::default());
+        let inner = Inner { threads, fault, published, epoch, clock, report, damaged, register, kv };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What opening found and did.

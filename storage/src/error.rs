@@ -11,6 +11,9 @@ pub enum StorageError {
     /// The engine or the disk failed; nothing of the call took effect.
     #[error("the store failed: {0}")]
     Engine(String),
+    /// A cursor was not made by the listing that it was given to.
+    #[error("the cursor was not made by this listing, start again without one")]
+    InvalidCursor,
     /// A record does not have the form that it was written in.
     #[error("a stored record is damaged: {0}")]
     Damaged(String),

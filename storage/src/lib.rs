@@ -11,6 +11,7 @@ pub mod embedded;
 pub mod error;
 mod kv;
 pub mod mirror;
+pub mod operations;
 mod record;
 
 pub use assets::{Asset, AssetBatch, AssetForm, AssetHead, AssetScope, AssetStore, FolderAssets};
@@ -18,3 +19,7 @@ pub use authority::{Authority, Claim, Completion, Finished, QueueStats, ReleaseR
 pub use embedded::EmbeddedStore;
 pub use error::StorageError;
 pub use mirror::{Changed, Mirror, MirrorEntry};
+pub use operations::{
+    Cursor, EntryCount, EntryReport, JobFilter, LiveJob, Operations, Overview, Page, QueueDepth,
+    RegisteredWorker, ReportDepth, ReportFilter, WorkerReport,
+};

@@ -7,6 +7,7 @@ use crate::time::TimestampMs;
 
 mod backfill;
 mod children;
+mod operators;
 mod revision;
 mod whole;
 
@@ -38,7 +39,11 @@ fn first_rows(config: &str, split: &str) -> ArtifactKey {
 
 /// A dataset at revision `r1` that nothing was computed for.
 fn empty() -> DatasetState {
-    DatasetState { revision: Some(revision("r1")), ..DatasetState::default() }
+    DatasetState {
+        revision: Some(revision("r1")),
+        visibility: Some(Visibility::Public),
+        ..DatasetState::default()
+    }
 }
 
 /// An up-to-date success.

@@ -137,3 +137,38 @@ async fn drop_config(authority: &Arc<dyn Authority>, running: Claim) {
     authority.store(&again, success(&again, &["keep"], "{}")).await;
     assert_lease_lost(&authority.store_at(&running, usual_result(&running), T0).await);
 }
+
+pub async fn a_cancelled_dataset_loses_its_jobs_and_keeps_its_entries(subject: &mut dyn Subject) {
+    let authority = subject.authority();
+    authority.publish("u/d", "r1").await;
+    let claim = authority.claim_now().await;
+    authority.store(&claim, usual_result(&claim)).await;
+    let running = authority.claim_now().await;
+    authority.submit(&dataset("u/d"), &Event::Cancel, T0).await.unwrap();
+    assert_lease_lost(&authority.heartbeat(&running.lease, T0).await);
+    assert_lease_lost(&authority.store_at(&running, usual_result(&running), T0).await);
+    let state = authority.state_of("u/d").await;
+    assert_eq!((state.revision, state.jobs.len()), (Some(revision("r1")), 0));
+    assert_eq!(state.entries.iter().map(|entry| &entry.key).collect::<Vec<_>>(), [&root("u/d")]);
+    assert!(authority.claim_at(T0).await.is_none());
+    // What was cancelled is still missing, and maintenance says so.
+    let backfill = Event::Backfill { retry_errors: false };
+    let planned = authority.submit(&dataset("u/d"), &backfill, T0).await.unwrap();
+    assert_eq!(planned.jobs_created, 2);
+}
+
+pub async fn one_artifact_is_computed_again_beside_the_others(subject: &mut dyn Subject) {
+    let authority = subject.authority();
+    authority.publish("u/d", "r1").await;
+    authority.drain().await;
+    let key = key(StepKind::SplitFirstRows, "u/d", Some("default"), Some("train"));
+    let event = Event::Compute { key: key.clone(), priority: Priority::High };
+    assert_eq!(authority.submit(&dataset("u/d"), &event, T0).await.unwrap().jobs_created, 1);
+    assert_eq!(authority.state_of("u/d").await.entries.len(), 7);
+    let again = authority.claim_now().await;
+    assert_eq!((&again.job.key, again.job.priority), (&key, Priority::High));
+    // Asked for once more while it runs, it runs once more.
+    assert_eq!(authority.submit(&dataset("u/d"), &event, T0).await.unwrap().jobs_created, 0);
+    assert!(authority.store_at(&again, usual_result(&again), T0).await.unwrap().requeued);
+    assert_eq!(authority.drain().await[0], key);
+}

@@ -39,8 +39,10 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn state(&self, dataset: &DatasetName) -> DatasetState {
         let of_dataset = |key: &ArtifactKey| key.dataset() == dataset;
+        let record = self.datasets.get(dataset);
         DatasetState {
-            revision: self.datasets.get(dataset).map(|record| record.revision.clone()),
+            revision: record.map(|record| record.revision.clone()),
+            visibility: record.map(|record| record.visibility),
             entries: self.entries.values().filter(|entry| of_dataset(&entry.key)).map(summary).collect(),
             jobs: self.jobs.iter().map(|live| live.job.clone()).filter(|job| of_dataset(&job.key)).collect(),
         }

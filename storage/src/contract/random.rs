@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use outpost_model::planning::Event;
 use outpost_model::{
-    ArtifactKey, Entry, ErrorCode, Job, JobId, JobState, Priority, Queue, StepKind, TimestampMs, Visibility,
-    limits,
+    ArtifactKey, DatasetName, Entry, ErrorCode, Job, JobId, JobState, Priority, Queue, StepKind, TimestampMs,
+    Visibility, limits,
 };
 
 use super::model::{Model, ModelClaim};
-use super::{Calls, Reopened, Subject, T0, dataset, failure, revision, success};
+use super::{Calls, Reopened, Subject, T0, dataset, failure, revision, root, success};
 use crate::authority::{Authority, Claim, Completion, ReleaseReason};
 use crate::error::StorageError;
 
@@ -101,8 +101,10 @@ impl History {
 
     async fn submit(&mut self, authority: &Arc<dyn Authority>) {
         let name = dataset(&self.names[self.random.usize(..self.names.len())]);
-        let event = match self.random.u8(..10) {
+        let event = match self.random.u8(..12) {
             0 => Event::Removed,
+            10 => Event::Cancel,
+            11 => self.compute(&name),
             1..4 => Event::Backfill { retry_errors: self.random.bool() },
             _ => Event::Revision {
                 revision: revision(if self.random.u8(..5) == 0 { "r2" } else { "r1" }),
@@ -113,6 +115,18 @@ impl History {
         };
         authority.submit(&name, &event, self.now).await.unwrap();
         self.model.submit(&name, &event, self.now);
+    }
+
+    /// One artifact again, most often one that is stored.
+    fn compute(&mut self, name: &DatasetName) -> Event {
+        let stored: Vec<&ArtifactKey> =
+            self.model.entries.keys().filter(|key| key.dataset() == name).collect();
+        let key = match stored.len() {
+            0 => root(name.as_str()),
+            count => stored[self.random.usize(..count)].clone(),
+        };
+        let priority = [Priority::Low, Priority::Normal, Priority::High][self.random.usize(..3)];
+        Event::Compute { key, priority }
     }
 
     async fn claim(&mut self, authority: &Arc<dyn Authority>) {

@@ -123,12 +123,7 @@ impl Authority for EmbeddedStore {
         self.read(|core| {
             Ok(QueueStats {
                 jobs: core.queue.counts().collect(),
-                entries: core
-                    .entry_counts
-                    .iter()
-                    .filter(|(_, count)| **count > 0)
-                    .map(|((kind, status), count)| (*kind, *status, *count))
-                    .collect(),
+                entries: core::per_status(&core.entry_counts).collect(),
                 datasets: core.meta.datasets,
             })
         })

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use outpost_model::planning::{DatasetState, EntrySummary};
-use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, JobId, Position, StepKind};
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, ErrorCode, JobId, Position, StepKind};
 
 use super::blob::Blob;
 use super::entries::{self, PreparedEntry};
 use super::keys;
 use super::queue::QueueIndex;
-use super::records::{Head, LiveJob, Meta, StoredChange, StoredDataset, StoredJob};
+use super::records::{Head, LiveJob, Meta, StoredChange, StoredCount, StoredDataset, StoredJob};
 use super::summaries::Summaries;
 use crate::error::StorageError;
 use crate::kv::{Batch, Kv};
@@ -32,8 +32,10 @@ pub(super) enum Change {
     DeleteJob(JobId),
 }
 
-/// Entries per (step, HTTP status).
-pub(super) type EntryCounts = BTreeMap<(StepKind, u16), u64>;
+/// What entries are counted by: step, HTTP status and error.
+pub(super) type EntryClass = (StepKind, u16, Option<ErrorCode>);
+/// Entries per class.
+pub(super) type EntryCounts = BTreeMap<EntryClass, u64>;
 
 /// See the module.
 pub(super) struct Core {
@@ -56,7 +58,8 @@ pub(super) struct Core {
 struct Draft {
     batch: Batch,
     meta: Meta,
-    entry_counts: EntryCounts,
+    /// Counts that change.
+    counted: EntryCounts,
     garbage: Vec<u64>,
     /// Datasets whose entries change.
     touched: HashSet<DatasetName>,
@@ -107,15 +110,16 @@ impl Core {
         dataset: &DatasetName,
         entries: Vec<EntrySummary>,
     ) -> Result<DatasetState, StorageError> {
-        let revision = match self.dataset(dataset) {
-            Ok(record) => record.map(|record| record.revision),
+        let record = match self.dataset(dataset) {
+            Ok(record) => record,
             Err(StorageError::Damaged(cause)) => {
                 tracing::error!(%dataset, %cause, "a dataset's record is damaged, the dataset counts as unknown");
                 None
             }
             Err(error) => return Err(error),
         };
-        Ok(DatasetState { revision, entries, jobs: self.queue.jobs_of(dataset) })
+        let (revision, visibility) = record.map(|record| (record.revision, record.visibility)).unzip();
+        Ok(DatasetState { revision, visibility, entries, jobs: self.queue.jobs_of(dataset) })
     }
 
     fn read_summaries(
@@ -180,25 +184,36 @@ impl Core {
         self.take(draft)
     }
 
+    /// Replaces all counts.
+    pub(super) fn set_counts(&mut self, counts: EntryCounts, datasets: u64) -> Result<(), StorageError> {
+        let mut draft = self.draft();
+        draft.counted = self.entry_counts.keys().map(|class| (*class, 0)).collect();
+        draft.counted.extend(counts);
+        draft.meta.datasets = datasets;
+        self.take(draft)
+    }
+
     fn draft(&self) -> Draft {
         Draft {
             batch: Batch::new(),
             meta: self.meta.clone(),
-            entry_counts: self.entry_counts.clone(),
+            counted: EntryCounts::new(),
             garbage: Vec::new(),
             touched: HashSet::new(),
         }
     }
 
     fn take(&mut self, mut draft: Draft) -> Result<(), StorageError> {
-        draft.meta.entries = to_stored_counts(&draft.entry_counts);
+        let entry_counts = self.draft_counts(&mut draft);
         if draft.meta != self.meta {
             draft.batch.put(keys::META.to_vec(), record::encode(&draft.meta));
         }
         self.kv.state.apply(draft.batch)?;
         self.writes += 1;
         self.meta = draft.meta;
-        self.entry_counts = draft.entry_counts;
+        if let Some(entry_counts) = entry_counts {
+            self.entry_counts = entry_counts;
+        }
         self.garbage.extend(draft.garbage);
         for dataset in &draft.touched {
             self.summaries.take(dataset);
@@ -206,12 +221,32 @@ impl Core {
         Ok(())
     }
 
+    /// Adds the records of changed counts; returns all counts when some changed.
+    fn draft_counts(&self, draft: &mut Draft) -> Option<EntryCounts> {
+        if draft.counted.is_empty() {
+            return None;
+        }
+        let mut entry_counts = self.entry_counts.clone();
+        for (class, entries) in std::mem::take(&mut draft.counted) {
+            if entries > 0 {
+                draft.batch.put(keys::count(&class), record::encode(&StoredCount(entries)));
+                entry_counts.insert(class, entries);
+            } else {
+                draft.batch.delete(keys::count(&class));
+                entry_counts.remove(&class);
+            }
+        }
+        draft.meta.entries = by_status(&entry_counts);
+        Some(entry_counts)
+    }
+
     fn draft_entry(&self, draft: &mut Draft, entry: PreparedEntry) -> Result<(), StorageError> {
         let key = entry.key.clone();
         self.forget_entry(draft, &key)?;
         draft.touched.insert(key.dataset().clone());
+        let error_code = entry.summary.error_code;
         let head = entry.write(&mut draft.meta.next_blob, &self.kv.chunks)?;
-        *draft.entry_counts.entry((key.kind(), head.http_status)).or_default() += 1;
+        *draft.count(&self.entry_counts, (key.kind(), head.http_status, error_code)) += 1;
         draft.batch.put(keys::entry(&key), record::encode(&head));
         draft.log(self.log_records_max, &Changed::Entry(key));
         Ok(())
@@ -232,7 +267,8 @@ impl Core {
             Ok(None) | Err(StorageError::Damaged(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let Some(count) = draft.entry_counts.get_mut(&(key.kind(), head.http_status)) {
+        if let Ok(error_code) = head.error_code() {
+            let count = draft.count(&self.entry_counts, (key.kind(), head.http_status, error_code));
             *count = count.saturating_sub(1);
         }
         for blob in head.blobs().filter_map(Blob::chunks_id) {
@@ -264,6 +300,11 @@ impl Core {
 }
 
 impl Draft {
+    /// The count of a class, to be changed.
+    fn count(&mut self, before: &EntryCounts, class: EntryClass) -> &mut u64 {
+        self.counted.entry(class).or_insert_with(|| before.get(&class).copied().unwrap_or(0))
+    }
+
     /// Appends to the change log and drops its oldest record when it is full.
     fn log(&mut self, records_max: u64, change: &Changed) {
         self.meta.seq += 1;
@@ -281,7 +322,16 @@ pub(super) fn read_dataset(kv: &Kv, dataset: &DatasetName) -> Result<Option<Data
     record::decode::<StoredDataset>(&bytes)?.into_record(dataset.clone()).map(Some)
 }
 
-fn to_stored_counts(counts: &EntryCounts) -> Vec<(String, u16, u64)> {
-    let present = counts.iter().filter(|(_, count)| **count > 0);
-    present.map(|((kind, status), count)| (kind.as_str().to_owned(), *status, *count)).collect()
+/// Entries per (step, HTTP status), as the store's counters keep them.
+pub(super) fn by_status(counts: &EntryCounts) -> Vec<(String, u16, u64)> {
+    per_status(counts).map(|(kind, status, entries)| (kind.as_str().to_owned(), status, entries)).collect()
+}
+
+/// Entries per (step, HTTP status), in order.
+pub(super) fn per_status(counts: &EntryCounts) -> impl Iterator<Item = (StepKind, u16, u64)> {
+    let mut sums: BTreeMap<(StepKind, u16), u64> = BTreeMap::new();
+    for ((kind, status, _), entries) in counts {
+        *sums.entry((*kind, *status)).or_default() += entries;
+    }
+    sums.into_iter().map(|((kind, status), entries)| (kind, status, entries))
 }

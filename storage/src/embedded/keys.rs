@@ -3,7 +3,9 @@
 //! Owns which prefix holds what. One tree holds everything that must commit together; a first byte tells the kinds
 //! apart and numbers are big-endian, so that order in the tree is order in time.
 
-use outpost_model::{ArtifactKey, DatasetName, JobId};
+use outpost_model::{ArtifactKey, DatasetName, ErrorCode, JobId, StepKind};
+
+use super::core::EntryClass;
 
 /// The format version, outside any record so that every version of the code can read it.
 pub(super) const FORMAT: &[u8] = b"f";
@@ -19,6 +21,9 @@ pub(super) const JOBS: u8 = b'j';
 pub(super) const LOG: u8 = b'l';
 /// Prefix of blobs whose chunks are no longer referred to and not yet deleted.
 pub(super) const GARBAGE: u8 = b'g';
+
+/// Prefix of counts of entries.
+pub(super) const COUNTS: u8 = b'c';
 
 fn with_prefix(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
@@ -50,6 +55,23 @@ pub(super) fn log(seq: u64) -> Vec<u8> {
 
 pub(super) fn garbage(blob: u64) -> Vec<u8> {
     with_prefix(GARBAGE, &blob.to_be_bytes())
+}
+
+pub(super) fn count((kind, status, error_code): &EntryClass) -> Vec<u8> {
+    let text = format!("{kind},{status},{}", error_code.map_or("", ErrorCode::as_str));
+    with_prefix(COUNTS, text.as_bytes())
+}
+
+/// The class that a count is of.
+pub(super) fn class_of_count(key: &[u8]) -> Option<EntryClass> {
+    let mut parts = std::str::from_utf8(key.get(1..)?).ok()?.split(',');
+    let kind = StepKind::from_name(parts.next()?)?;
+    let status = parts.next()?.parse().ok()?;
+    let error_code = match parts.next()? {
+        "" => None,
+        name => Some(ErrorCode::from_name(name)?),
+    };
+    Some((kind, status, error_code))
 }
 
 /// The number behind the prefix of a job, log or garbage key.

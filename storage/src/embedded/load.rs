@@ -8,12 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use outpost_model::{JobId, JobState, StepKind, TimestampMs, limits};
+use outpost_model::{JobId, JobState, TimestampMs, limits};
 
-use super::core::{Core, EntryCounts};
+use super::core::{Core, EntryCounts, by_status};
 use super::keys;
 use super::queue::QueueIndex;
-use super::records::{FORMAT_VERSION, LiveJob, Meta, StoredJob};
+use super::records::{FORMAT_VERSION, LiveJob, Meta, StoredCount, StoredJob};
+use super::scrub::recount;
 use super::summaries::Summaries;
 use super::witness::Witness;
 use super::writer::delete_garbage;
@@ -45,6 +46,7 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport)
     };
     let mut core = core_over(Arc::new(kv), meta);
     let witness = call_witness(root, &mut core, is_new, &mut report)?;
+    load_counts(&mut core)?;
     load_jobs(&mut core, &mut report)?;
     delete_leftovers(&core)?;
     core.kv.flush()?;
@@ -117,16 +119,11 @@ fn random_epoch() -> u128 {
 }
 
 fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
-    let entry_counts: EntryCounts = meta
-        .entries
-        .iter()
-        .filter_map(|(kind, status, count)| Some(((StepKind::from_name(kind)?, *status), *count)))
-        .collect();
     let next_token = meta.tokens_reserved;
     Core {
         kv,
         meta,
-        entry_counts,
+        entry_counts: EntryCounts::new(),
         queue: QueueIndex::default(),
         summaries: Summaries::default(),
         log_records_max: limits::CHANGE_LOG_RECORDS_MAX,
@@ -134,6 +131,27 @@ fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
         next_token,
         garbage: Vec::new(),
     }
+}
+
+/// Reads the counts of entries; counts again when they do not add up to the store's counters, as after a version that
+/// did not keep them.
+fn load_counts(core: &mut Core) -> Result<(), StorageError> {
+    let mut strays = Batch::new();
+    for pair in core.kv.state.prefix(&[keys::COUNTS]) {
+        let (key, value) = pair?;
+        match (keys::class_of_count(&key), record::decode::<StoredCount>(&value)) {
+            (Some(class), Ok(StoredCount(entries))) => {
+                core.entry_counts.insert(class, entries);
+            }
+            _ => strays.delete(key.to_vec()),
+        }
+    }
+    core.kv.state.apply(strays)?;
+    if by_status(&core.entry_counts) != core.meta.entries {
+        tracing::info!("counting the stored entries");
+        recount(core)?;
+    }
+    Ok(())
 }
 
 fn load_jobs(core: &mut Core, report: &mut OpenReport) -> Result<(), StorageError> {

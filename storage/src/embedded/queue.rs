@@ -6,6 +6,7 @@
 //! cannot fail.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use outpost_model::{
@@ -19,7 +20,7 @@ use crate::error::StorageError;
 /// Every live job, indexed.
 #[derive(Default)]
 pub(super) struct QueueIndex {
-    jobs: HashMap<JobId, LiveJob>,
+    jobs: BTreeMap<JobId, LiveJob>,
     by_key: HashMap<ArtifactKey, JobId>,
     by_dataset: HashMap<DatasetName, BTreeSet<JobId>>,
     /// Claimable jobs.
@@ -79,6 +80,23 @@ impl QueueIndex {
     pub(super) fn jobs_of(&self, dataset: &DatasetName) -> Vec<Job> {
         let ids = self.by_dataset.get(dataset).into_iter().flatten();
         ids.filter_map(|id| self.jobs.get(id)).map(|live| live.job.clone()).collect()
+    }
+
+    /// Live jobs in the order of their creation, those after `after` only.
+    pub(super) fn jobs_after(&self, after: Option<JobId>) -> impl Iterator<Item = &Job> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.jobs.range((from, Bound::Unbounded)).map(|(_, live)| &live.job)
+    }
+
+    /// As [`QueueIndex::jobs_after`], of one dataset.
+    pub(super) fn dataset_jobs_after(
+        &self,
+        dataset: &DatasetName,
+        after: Option<JobId>,
+    ) -> impl Iterator<Item = &Job> {
+        let ids = self.by_dataset.get(dataset).into_iter().flatten();
+        let later = ids.filter(move |id| after.is_none_or(|after| **id > after));
+        later.filter_map(|id| self.jobs.get(id)).map(|live| &live.job)
     }
 
     /// Jobs per step: (waiting, started).

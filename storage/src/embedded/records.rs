@@ -84,6 +84,15 @@ impl Head {
     }
 }
 
+/// Entries of one class.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct StoredCount(pub(super) u64);
+
+impl Record for StoredCount {
+    const TAG: u8 = b'c';
+    const VERSION: u8 = 1;
+}
+
 /// The configs or splits that a listing names.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(super) struct Names(pub(super) Vec<String>);

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use outpost_model::planning::{self, Event};
 use outpost_model::{ArtifactKey, DatasetName, TimestampMs};
 
-use super::core::{Change, Core};
+use super::core::{Change, Core, EntryCounts};
 use super::records::{Head, StoredDataset};
 use super::{EmbeddedStore, blob, entries, keys, ops};
 use crate::error::StorageError;
@@ -157,20 +157,22 @@ fn repair(core: &mut Core, dataset: &DatasetName, now: TimestampMs) -> Result<Sc
 }
 
 /// Counts again after damaged records were dropped that could not say what they counted as.
-fn recount(core: &mut Core) -> Result<(), StorageError> {
-    core.entry_counts.clear();
+pub(super) fn recount(core: &mut Core) -> Result<(), StorageError> {
+    let mut counts = EntryCounts::new();
     for pair in core.kv.state.prefix(&[keys::ENTRIES]) {
         let (key, value) = pair?;
         let (Some(key), Ok(head)) = (ArtifactKey::from_bytes(&key[1..]), record::decode::<Head>(&value))
         else {
             continue;
         };
-        *core.entry_counts.entry((key.kind(), head.http_status)).or_default() += 1;
+        if let Ok(error_code) = head.error_code() {
+            *counts.entry((key.kind(), head.http_status, error_code)).or_default() += 1;
+        }
     }
     let mut datasets = 0;
     for pair in core.kv.state.prefix(&[keys::DATASETS]) {
         pair?;
         datasets += 1;
     }
-    core.change_meta(|meta| meta.datasets = datasets)
+    core.set_counts(counts, datasets)
 }

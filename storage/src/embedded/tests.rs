@@ -8,6 +8,7 @@ use super::EmbeddedStore;
 use crate::authority::Authority;
 use crate::contract::{Reopened, Subject};
 use crate::mirror::Mirror;
+use crate::operations::Operations;
 
 mod crash;
 mod damage;
@@ -28,6 +29,10 @@ impl Embedded {
 #[async_trait]
 impl Subject for Embedded {
     fn authority(&self) -> Arc<dyn Authority> {
+        Arc::new(self.store())
+    }
+
+    fn operations(&self) -> Arc<dyn Operations> {
         Arc::new(self.store())
     }
 

@@ -12,6 +12,7 @@ use crate::contract::{Calls, T0, dataset, usual_result};
 use crate::error::StorageError;
 use crate::kv::Batch;
 use crate::mirror::Mirror;
+use crate::operations::Operations;
 
 fn authority(store: &EmbeddedStore) -> Arc<dyn Authority> {
     Arc::new(store.clone())
@@ -52,6 +53,26 @@ async fn a_job_that_may_end_the_process_is_claimed_after_all_others() {
     authority(&store).publish("u/later", "r1").await;
     let order = [authority(&store).claim_now().await, authority(&store).claim_now().await];
     assert_eq!(order.map(|claim| claim.job.key.dataset().to_string()), ["u/later", "u/suspect"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_a_version_that_did_not_count_errors_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    authority(&store).publish("u/d", "r1").await;
+    authority(&store).drain().await;
+    let counted = store.overview().await.unwrap().entries;
+    assert_eq!(counted.len(), 7);
+    let mut batch = Batch::new();
+    for pair in store.inner.kv.state.prefix(&[keys::COUNTS]) {
+        batch.delete(pair.unwrap().0.to_vec());
+    }
+    store.inner.kv.state.apply(batch).unwrap();
+    store.inner.kv.flush().unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    assert_eq!(store.overview().await.unwrap().entries, counted);
+    assert_eq!(store.inner.kv.state.prefix(&[keys::COUNTS]).count(), 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
