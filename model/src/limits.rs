@@ -264,6 +264,10 @@ pub const FOLLOW_BATCH_MAX: usize = 512;
 pub const FOLLOW_RETRY_MS: u64 = 500;
 /// Records kept in the change log; a follower that is further behind reconciles.
 pub const CHANGE_LOG_RECORDS_MAX: u64 = 100_000;
+/// Bytes kept in the change log of a mirror.
+pub const CHANGE_LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Damaged records of a mirror that wait to be fetched again.
+pub const MIRROR_DAMAGED_WAITING_MAX: usize = 10_000;
 
 /// One asset.
 pub const ASSET_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -5,7 +5,6 @@
 //! aside and rebuilt. A failed write or flush stops the store: every later call fails with the cause.
 
 mod authority;
-mod blob;
 mod core;
 mod entries;
 mod keys;
@@ -36,8 +35,9 @@ use self::operations::Register;
 use self::queue::QueueHint;
 pub use self::scrub::ScrubReport;
 use self::witness::Witness;
-use self::writer::{Answer, Fault, Published, Threads};
+use self::writer::{Answer, Published, Threads};
 use crate::error::StorageError;
+use crate::fault::Fault;
 use crate::kv::Kv;
 pub use crate::kv::OpenReport;
 

@@ -67,9 +67,21 @@ pub(crate) fn open(
     Ok((Kv { state, chunks, db, _lock: lock }, report))
 }
 
-/// Marks the closed store under `root` so that the next open sets it aside.
-pub(crate) fn condemn(root: &Path) {
+/// Runs `load`; when it finds the store under `root` damaged, the store is set aside and `load` runs over an empty one.
+pub(crate) fn rebuilding<T>(
+    root: &Path,
+    load: impl Fn() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    // The engine asserts on some forms of damage instead of returning an error.
+    let attempt = catch_unwind(AssertUnwindSafe(&load));
+    let cause = match attempt {
+        Ok(Err(StorageError::Damaged(cause))) => cause,
+        Ok(other) => return other,
+        Err(_) => "the engine panicked".to_owned(),
+    };
+    tracing::error!(%cause, directory = %root.display(), "the store is damaged and is set aside");
     Condemn(condemned_marker(root)).mark();
+    load()
 }
 
 impl Kv {

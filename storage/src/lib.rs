@@ -5,20 +5,25 @@
 
 pub mod assets;
 pub mod authority;
+mod blob;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod embedded;
 pub mod error;
+mod fault;
 mod kv;
 pub mod mirror;
+pub mod mirror_store;
 pub mod operations;
 mod record;
+mod stored;
 
 pub use assets::{Asset, AssetBatch, AssetForm, AssetHead, AssetScope, AssetStore, FolderAssets};
 pub use authority::{Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, Submitted};
 pub use embedded::EmbeddedStore;
 pub use error::StorageError;
 pub use mirror::{Changed, Mirror, MirrorEntry};
+pub use mirror_store::MirrorStore;
 pub use operations::{
     Cursor, EntryCount, EntryReport, JobFilter, LiveJob, Operations, Overview, Page, QueueDepth,
     RegisteredWorker, ReportDepth, ReportFilter, WorkerReport,

@@ -24,7 +24,7 @@ pub struct MirrorEntry {
 }
 
 /// A key whose stored answer changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Changed {
     /// An entry was written or deleted.
     Entry(ArtifactKey),
@@ -49,7 +49,8 @@ pub trait Mirror: Send + Sync + 'static {
     /// [`StorageError`] when the store fails or the record is damaged.
     fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetRecord>, StorageError>;
 
-    /// Changes after `seq`, in order, at most `limit`, each with its seq; `None` when the log no longer reaches back
+    /// Changes after `seq`, in order, each with its seq. At most `limit`, except that changes which share a seq are never
+    /// divided: whoever was told of one was told of all. `None` when the log no longer reaches back
     /// that far, or is damaged there, and the caller must forget what it derived.
     ///
     /// # Errors

@@ -5,7 +5,6 @@
 //! write or flush stops the store: every later change fails with the cause.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -45,15 +44,7 @@ impl FolderAssets {
     /// [`StorageError::InUse`] when another process holds it for longer than [`limits::STORE_LOCK_WAIT_MS`],
     /// [`StorageError::FormatVersion`] when another version wrote it, [`StorageError::Engine`] when the disk fails.
     pub fn open(directory: &Path) -> Result<Self, StorageError> {
-        // The engine asserts on some forms of damage instead of returning an error.
-        let cause = match catch_unwind(AssertUnwindSafe(|| attempt(directory))) {
-            Ok(Err(StorageError::Damaged(cause))) => cause,
-            Ok(other) => return other,
-            Err(_) => "the engine panicked".to_owned(),
-        };
-        tracing::error!(%cause, directory = %directory.display(), "the index of assets is damaged and is set aside");
-        kv::condemn(directory);
-        attempt(directory)
+        kv::rebuilding(directory, || attempt(directory))
     }
 
     /// What opening found and did.

@@ -9,13 +9,13 @@ use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Entry, Lease, Posit
 
 use super::entries::{self, PreparedEntry};
 use super::ops::{self, PreparedCompletion};
-use super::records::StoredDataset;
 use super::{EmbeddedStore, core, keys};
 use crate::authority::{
     Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, Submitted,
 };
 use crate::error::StorageError;
 use crate::record;
+use crate::stored::StoredDataset;
 
 /// Bodies from this size on are compressed on a thread where blocking is allowed.
 const BLOCKING_BYTES_MIN: usize = 64 * 1024;

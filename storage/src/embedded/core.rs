@@ -10,16 +10,17 @@ use std::sync::Arc;
 use outpost_model::planning::{DatasetState, EntrySummary};
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, ErrorCode, JobId, Position, StepKind};
 
-use super::blob::Blob;
 use super::entries::{self, PreparedEntry};
 use super::keys;
 use super::queue::QueueIndex;
-use super::records::{Head, LiveJob, Meta, StoredChange, StoredCount, StoredDataset, StoredJob};
+use super::records::{Head, LiveJob, Meta, StoredCount, StoredJob};
 use super::summaries::Summaries;
+use crate::blob::{self, Blob};
 use crate::error::StorageError;
 use crate::kv::{Batch, Kv};
 use crate::mirror::Changed;
 use crate::record;
+use crate::stored::{StoredChange, StoredDataset};
 
 /// One change of a commit. Changes are applied in order.
 #[derive(Debug)]
@@ -271,9 +272,9 @@ impl Core {
             let count = draft.count(&self.entry_counts, (key.kind(), head.http_status, error_code));
             *count = count.saturating_sub(1);
         }
-        for blob in head.blobs().filter_map(Blob::chunks_id) {
-            draft.batch.put(keys::garbage(blob), Vec::new());
-            draft.garbage.push(blob);
+        for id in head.blobs().filter_map(Blob::chunks_id) {
+            draft.batch.put(blob::garbage_key(id), Vec::new());
+            draft.garbage.push(id);
         }
         Ok(())
     }

@@ -7,16 +7,13 @@ use bytes::Bytes;
 use outpost_model::planning::EntrySummary;
 use outpost_model::{ArtifactKey, Entry, Revision, TimestampMs};
 
-use super::blob::{self, Blob, Prepared, Read};
 use super::keys;
 use super::records::{Head, Names};
+use crate::blob::{self, Blob, Prepared, Read, missing};
 use crate::error::StorageError;
 use crate::kv::{Kv, Tree};
 use crate::mirror::MirrorEntry;
 use crate::record;
-
-/// Times that a read looks again when the entry is replaced under it.
-const READ_TRIES_MAX: usize = 100;
 
 /// An entry ready to be stored.
 #[derive(Debug)]
@@ -99,72 +96,59 @@ pub(super) fn summary(key: ArtifactKey, head: &Head, kv: &Kv) -> Result<EntrySum
 
 /// A whole entry.
 pub(super) fn read(key: &ArtifactKey, kv: &Kv) -> Result<Option<Entry>, StorageError> {
-    read_consistently(key, kv, |head| {
-        let Some(body) = whole(&head.body, kv)? else { return Ok(None) };
-        let details = match &head.details {
-            None => None,
-            Some(blob) => match whole(blob, kv)? {
-                None => return Ok(None),
-                Some(details) => Some(Bytes::from(details)),
-            },
-        };
-        let names = match &head.names {
-            None => Vec::new(),
-            Some(blob) => match whole(blob, kv)? {
-                None => return Ok(None),
-                Some(bytes) => names(&bytes)?,
-            },
-        };
-        Ok(Some(Entry {
-            key: key.clone(),
-            http_status: head.http_status,
-            error_code: head.error_code()?,
-            revision: head.revision()?,
-            body: body.into(),
-            details,
-            names,
-            progress: head.progress,
-            job_runner_version: head.job_runner_version,
-            failed_runs: head.failed_runs,
-            updated_at: TimestampMs(head.updated_at_ms),
-            duration_ms: head.duration_ms,
-        }))
-    })
+    blob::read_consistently(
+        key,
+        || head(key, kv),
+        |head: &Head| {
+            let Some(body) = whole(&head.body, kv)? else { return Ok(None) };
+            let details = match &head.details {
+                None => None,
+                Some(blob) => match whole(blob, kv)? {
+                    None => return Ok(None),
+                    Some(details) => Some(Bytes::from(details)),
+                },
+            };
+            let names = match &head.names {
+                None => Vec::new(),
+                Some(blob) => match whole(blob, kv)? {
+                    None => return Ok(None),
+                    Some(bytes) => names(&bytes)?,
+                },
+            };
+            Ok(Some(Entry {
+                key: key.clone(),
+                http_status: head.http_status,
+                error_code: head.error_code()?,
+                revision: head.revision()?,
+                body: body.into(),
+                details,
+                names,
+                progress: head.progress,
+                job_runner_version: head.job_runner_version,
+                failed_runs: head.failed_runs,
+                updated_at: TimestampMs(head.updated_at_ms),
+                duration_ms: head.duration_ms,
+            }))
+        },
+    )
 }
 
 /// What a reader of the response needs.
 pub(super) fn read_response(key: &ArtifactKey, kv: &Kv) -> Result<Option<MirrorEntry>, StorageError> {
-    read_consistently(key, kv, |head| {
-        let Some(body) = whole(&head.body, kv)? else { return Ok(None) };
-        Ok(Some(MirrorEntry {
-            http_status: head.http_status,
-            error_code: head.error_code()?,
-            revision: head.revision()?,
-            version: head.version,
-            body: body.into(),
-        }))
-    })
-}
-
-/// Reads the head and what it refers to; a missing chunk means that the entry was replaced in between, unless the
-/// head is still the same.
-fn read_consistently<T>(
-    key: &ArtifactKey,
-    kv: &Kv,
-    read: impl Fn(&Head) -> Result<Option<T>, StorageError>,
-) -> Result<Option<T>, StorageError> {
-    let mut last = None;
-    for _ in 0..READ_TRIES_MAX {
-        let Some(head) = head(key, kv)? else { return Ok(None) };
-        if let Some(value) = read(&head)? {
-            return Ok(Some(value));
-        }
-        if last.as_ref() == Some(&head) {
-            return Err(missing());
-        }
-        last = Some(head);
-    }
-    Err(StorageError::Engine(format!("entry {key} is replaced faster than it can be read")))
+    blob::read_consistently(
+        key,
+        || head(key, kv),
+        |head: &Head| {
+            let Some(body) = whole(&head.body, kv)? else { return Ok(None) };
+            Ok(Some(MirrorEntry {
+                http_status: head.http_status,
+                error_code: head.error_code()?,
+                revision: head.revision()?,
+                version: head.version,
+                body: body.into(),
+            }))
+        },
+    )
 }
 
 fn whole(blob: &Blob, kv: &Kv) -> Result<Option<Vec<u8>>, StorageError> {
@@ -176,8 +160,4 @@ fn whole(blob: &Blob, kv: &Kv) -> Result<Option<Vec<u8>>, StorageError> {
 
 fn names(bytes: &[u8]) -> Result<Vec<String>, StorageError> {
     Ok(record::decode::<Names>(bytes)?.0)
-}
-
-fn missing() -> StorageError {
-    StorageError::Damaged("blob: a chunk is missing".to_owned())
 }

@@ -1,7 +1,8 @@
 //! The layout of keys in the embedded store.
 //!
 //! Owns which prefix holds what. One tree holds everything that must commit together; a first byte tells the kinds
-//! apart and numbers are big-endian, so that order in the tree is order in time.
+//! apart and numbers are big-endian, so that order in the tree is order in time. The prefix `g` is that of
+//! [`crate::blob::GARBAGE`].
 
 use outpost_model::{ArtifactKey, DatasetName, ErrorCode, JobId, StepKind};
 
@@ -19,8 +20,6 @@ pub(super) const DATASETS: u8 = b'd';
 pub(super) const JOBS: u8 = b'j';
 /// Prefix of the change log.
 pub(super) const LOG: u8 = b'l';
-/// Prefix of blobs whose chunks are no longer referred to and not yet deleted.
-pub(super) const GARBAGE: u8 = b'g';
 
 /// Prefix of counts of entries.
 pub(super) const COUNTS: u8 = b'c';
@@ -53,10 +52,6 @@ pub(super) fn log(seq: u64) -> Vec<u8> {
     with_prefix(LOG, &seq.to_be_bytes())
 }
 
-pub(super) fn garbage(blob: u64) -> Vec<u8> {
-    with_prefix(GARBAGE, &blob.to_be_bytes())
-}
-
 pub(super) fn count((kind, status, error_code): &EntryClass) -> Vec<u8> {
     let text = format!("{kind},{status},{}", error_code.map_or("", ErrorCode::as_str));
     with_prefix(COUNTS, text.as_bytes())
@@ -74,17 +69,7 @@ pub(super) fn class_of_count(key: &[u8]) -> Option<EntryClass> {
     Some((kind, status, error_code))
 }
 
-/// The number behind the prefix of a job, log or garbage key.
+/// The number behind the prefix of a job or log key.
 pub(super) fn number(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
-}
-
-/// A chunk's key in the tree of chunks: blob, then index.
-pub(super) fn chunk(blob: u64, index: u32) -> Vec<u8> {
-    [&blob.to_be_bytes()[..], &index.to_be_bytes()].concat()
-}
-
-/// The blob that a chunk belongs to.
-pub(super) fn blob_of_chunk(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(..8)?.try_into().ok()?))
 }

@@ -4,7 +4,6 @@
 //! of live jobs, not of entries. Running jobs lose their lease: one process holds the store, so their workers died.
 
 use std::hash::{BuildHasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,23 +16,14 @@ use super::records::{FORMAT_VERSION, LiveJob, Meta, StoredCount, StoredJob};
 use super::scrub::recount;
 use super::summaries::Summaries;
 use super::witness::Witness;
-use super::writer::delete_garbage;
+use crate::blob;
 use crate::error::StorageError;
 use crate::kv::{self, Batch, Kv, OpenReport};
 use crate::record;
 
 /// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
 pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
-    // The engine asserts on some forms of damage instead of returning an error.
-    let attempt = catch_unwind(AssertUnwindSafe(|| attempt(root, lock_wait_ms)));
-    let cause = match attempt {
-        Ok(Err(StorageError::Damaged(cause))) => cause,
-        Ok(other) => return other,
-        Err(_) => "the engine panicked".to_owned(),
-    };
-    tracing::error!(%cause, directory = %root.display(), "the store is damaged and is set aside");
-    kv::condemn(root);
-    self::attempt(root, lock_wait_ms)
+    kv::rebuilding(root, || attempt(root, lock_wait_ms))
 }
 
 fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
@@ -48,7 +38,7 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport)
     let witness = call_witness(root, &mut core, is_new, &mut report)?;
     load_counts(&mut core)?;
     load_jobs(&mut core, &mut report)?;
-    delete_leftovers(&core)?;
+    blob::delete_leftovers(&core.kv, core.meta.next_blob)?;
     core.kv.flush()?;
     Ok((core, witness, report))
 }
@@ -189,18 +179,4 @@ fn interrupted(mut live: LiveJob, batch: &mut Batch, report: &mut OpenReport) ->
     }
     batch.put(keys::job(live.job.id), record::encode(&StoredJob::new(&live)));
     live
-}
-
-/// Deletes what a crash left: superseded blobs, and chunks that were written for a commit that never came.
-fn delete_leftovers(core: &Core) -> Result<(), StorageError> {
-    let mut blobs = Vec::new();
-    for pair in core.kv.state.prefix(&[keys::GARBAGE]) {
-        blobs.extend(keys::number(&pair?.0));
-    }
-    delete_garbage(&core.kv, &blobs)?;
-    let mut batch = Batch::new();
-    for pair in core.kv.chunks.from(&core.meta.next_blob.to_be_bytes()) {
-        batch.delete(pair?.0.to_vec());
-    }
-    core.kv.chunks.apply(batch)
 }

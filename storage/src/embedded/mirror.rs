@@ -6,11 +6,11 @@
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Position};
 use tokio::sync::watch;
 
-use super::records::StoredChange;
 use super::{EmbeddedStore, core, entries, keys};
 use crate::error::StorageError;
 use crate::mirror::{Changed, Mirror, MirrorEntry};
 use crate::record;
+use crate::stored::StoredChange;
 
 impl Mirror for EmbeddedStore {
     fn position(&self) -> Position {

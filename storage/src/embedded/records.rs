@@ -4,14 +4,10 @@
 //! record that no longer fits the model's rules is damage, never a panic.
 
 use bincode::{Decode, Encode};
-use outpost_model::{
-    ArtifactKey, DatasetName, DatasetRecord, ErrorCode, Job, JobId, JobState, Priority, Revision,
-    TimestampMs, Visibility, limits,
-};
+use outpost_model::{ArtifactKey, ErrorCode, Job, JobId, JobState, Priority, Revision, TimestampMs, limits};
 
-use super::blob::Blob;
+use crate::blob::Blob;
 use crate::error::StorageError;
-use crate::mirror::Changed;
 use crate::record::Record;
 
 /// Layout of the whole store; another version is refused.
@@ -100,40 +96,6 @@ pub(super) struct Names(pub(super) Vec<String>);
 impl Record for Names {
     const TAG: u8 = b'n';
     const VERSION: u8 = 1;
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct StoredDataset {
-    revision: String,
-    visibility: u8,
-    checked_at_ms: u64,
-}
-
-impl Record for StoredDataset {
-    const TAG: u8 = b'd';
-    const VERSION: u8 = 1;
-}
-
-impl StoredDataset {
-    pub(super) fn new(record: &DatasetRecord) -> Self {
-        let visibility = match record.visibility {
-            Visibility::Public => 0,
-            Visibility::Gated => 1,
-            Visibility::Private => 2,
-        };
-        Self { revision: record.revision.as_str().to_owned(), visibility, checked_at_ms: record.checked_at.0 }
-    }
-
-    pub(super) fn into_record(self, dataset: DatasetName) -> Result<DatasetRecord, StorageError> {
-        let visibility = match self.visibility {
-            0 => Visibility::Public,
-            1 => Visibility::Gated,
-            2 => Visibility::Private,
-            _ => return Err(damaged("unknown visibility")),
-        };
-        let revision = Revision::new(&self.revision).map_err(|_| damaged("invalid revision"))?;
-        Ok(DatasetRecord { dataset, revision, visibility, checked_at: TimestampMs(self.checked_at_ms) })
-    }
 }
 
 /// A live job and what only the store counts.
@@ -234,37 +196,6 @@ impl StoredJob {
             state,
         };
         Ok(LiveJob { job, interruptions: self.interruptions })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) enum StoredChange {
-    Entry(Vec<u8>),
-    Dataset(String),
-}
-
-impl Record for StoredChange {
-    const TAG: u8 = b'l';
-    const VERSION: u8 = 1;
-}
-
-impl StoredChange {
-    pub(super) fn new(change: &Changed) -> Self {
-        match change {
-            Changed::Entry(key) => Self::Entry(key.to_bytes()),
-            Changed::Dataset(dataset) => Self::Dataset(dataset.as_str().to_owned()),
-        }
-    }
-
-    pub(super) fn into_changed(self) -> Result<Changed, StorageError> {
-        match self {
-            Self::Entry(key) => ArtifactKey::from_bytes(&key)
-                .map(Changed::Entry)
-                .ok_or_else(|| damaged("invalid artifact key in the log")),
-            Self::Dataset(name) => DatasetName::new(&name)
-                .map(Changed::Dataset)
-                .map_err(|_| damaged("invalid dataset name in the log")),
-        }
     }
 }
 

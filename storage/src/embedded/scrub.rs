@@ -10,11 +10,13 @@ use outpost_model::planning::{self, Event};
 use outpost_model::{ArtifactKey, DatasetName, TimestampMs};
 
 use super::core::{Change, Core, EntryCounts};
-use super::records::{Head, StoredDataset};
-use super::{EmbeddedStore, blob, entries, keys, ops};
+use super::records::Head;
+use super::{EmbeddedStore, entries, keys, ops};
+use crate::blob;
 use crate::error::StorageError;
 use crate::kv::{Batch, Kv};
 use crate::record;
+use crate::stored::StoredDataset;
 
 /// What a scrub found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -112,7 +114,7 @@ fn walk(kv: &Kv, blobs_before: u64) -> Result<Suspects, StorageError> {
     }
     for pair in kv.chunks.from(&[]) {
         let (key, _) = pair?;
-        let id = keys::blob_of_chunk(&key).filter(|id| *id < blobs_before && !referenced.contains(id));
+        let id = blob::blob_of_chunk(&key).filter(|id| *id < blobs_before && !referenced.contains(id));
         suspects.blobs.extend(id);
     }
     Ok(suspects)

@@ -4,20 +4,20 @@
 //! the disk once for all operations that were applied meanwhile, publishes the position and answers them. A failed
 //! write or flush, or a panic, is fatal: every later call fails with the first cause.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use outpost_model::{Queue, limits};
 use tokio::sync::{mpsc, watch};
 
-use super::blob;
 use super::core::Core;
-use super::keys;
 use super::queue::QueueHint;
 use super::witness::Witness;
+use crate::blob;
 use crate::error::StorageError;
-use crate::kv::{Batch, Kv};
+use crate::fault::{Fault, spawn};
+use crate::kv::Kv;
 
 /// Answers a caller, with the error that made its operation void.
 pub(super) type Reply = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
@@ -32,39 +32,6 @@ pub(super) enum Answer {
 
 /// An operation: runs in the writer, returns how to answer.
 pub(super) type Operation = Box<dyn FnOnce(&mut Core) -> Answer + Send>;
-
-/// The first fatal failure of the store.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Fault(Arc<FaultState>);
-
-#[derive(Debug, Default)]
-struct FaultState {
-    cause: OnceLock<String>,
-    raised: watch::Sender<bool>,
-}
-
-impl Fault {
-    /// The error of every call after a fatal failure.
-    pub(super) fn check(&self) -> Result<(), StorageError> {
-        match self.0.cause.get() {
-            None => Ok(()),
-            Some(cause) => Err(StorageError::Engine(format!("stopped after a failure: {cause}"))),
-        }
-    }
-
-    pub(super) fn set(&self, cause: &str) {
-        if self.0.cause.set(cause.to_owned()).is_ok() {
-            tracing::error!(%cause, "the store failed and takes no more calls; restart the node");
-            self.0.raised.send_replace(true);
-        }
-    }
-
-    /// Returns once there is a failure.
-    pub(super) async fn raised(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.0.raised.subscribe().wait_for(|raised| *raised).await;
-    }
-}
 
 /// What the threads publish.
 pub(super) struct Published {
@@ -126,32 +93,6 @@ impl Drop for Threads {
         for handle in self.handles.drain(..) {
             // A panic was already recorded as the store's fault.
             let _ = handle.join();
-        }
-    }
-}
-
-fn spawn(
-    name: &str,
-    fault: &Fault,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, StorageError> {
-    let guard = PanicGuard(fault.clone());
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
-            let _guard = guard;
-            run();
-        })
-        .map_err(|error| StorageError::Engine(format!("failed to start thread {name}: {error}")))
-}
-
-/// Records a panic of its thread as the store's fault.
-struct PanicGuard(Fault);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.set("a thread of the store panicked");
         }
     }
 }
@@ -218,19 +159,9 @@ fn flush_loop(
                 reply(flushed.clone());
             }
         }
-        let deleted = flushed.and_then(|()| delete_garbage(kv, &garbage));
+        let deleted = flushed.and_then(|()| blob::delete_garbage(kv, &garbage));
         if let Err(error) = deleted {
             fault.set(&error.to_string());
         }
     }
-}
-
-/// Deletes superseded blobs, then their marks. A crash in between leaves the mark, and the next open repeats this.
-pub(super) fn delete_garbage(kv: &Kv, blobs: &[u64]) -> Result<(), StorageError> {
-    let mut marks = Batch::new();
-    for id in blobs {
-        blob::delete_chunks(*id, &kv.chunks)?;
-        marks.delete(keys::garbage(*id));
-    }
-    kv.state.apply(marks)
 }

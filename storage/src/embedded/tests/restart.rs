@@ -8,6 +8,7 @@ use outpost_model::{JobState, limits};
 use super::super::load::load;
 use super::super::{EmbeddedStore, keys};
 use crate::authority::Authority;
+use crate::blob;
 use crate::contract::{Calls, T0, dataset, usual_result};
 use crate::error::StorageError;
 use crate::kv::Batch;
@@ -94,7 +95,7 @@ async fn superseded_chunks_are_deleted() {
     let store = EmbeddedStore::open(directory.path()).unwrap();
     let chunks = 100_000usize.div_ceil(limits::STORE_CHUNK_BYTES);
     assert_eq!(store.inner.kv.chunks.from(&[]).count(), chunks);
-    assert_eq!(store.inner.kv.state.prefix(&[keys::GARBAGE]).count(), 0);
+    assert_eq!(store.inner.kv.state.prefix(&[blob::GARBAGE]).count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,21 +105,21 @@ async fn leftovers_of_a_crash_are_deleted_at_open() {
     // Chunks of a commit that never came, and a superseded blob whose deletion never came.
     let (orphan, superseded) = (core.meta.next_blob, core.meta.next_blob + 1);
     let mut chunks = Batch::new();
-    chunks.put(keys::chunk(orphan, 0), vec![1]);
+    chunks.put(blob::chunk_key(orphan, 0), vec![1]);
     core.kv.chunks.apply(chunks).unwrap();
     drop((core, witness, report));
     let (mut core, witness, report) = load(directory.path(), 1_000).unwrap();
     assert_eq!(core.kv.chunks.from(&[]).count(), 0);
     core.change_meta(|meta| meta.next_blob = superseded + 1).unwrap();
     let (mut chunks, mut marks) = (Batch::new(), Batch::new());
-    chunks.put(keys::chunk(superseded, 0), vec![1]);
-    marks.put(keys::garbage(superseded), Vec::new());
+    chunks.put(blob::chunk_key(superseded, 0), vec![1]);
+    marks.put(blob::garbage_key(superseded), Vec::new());
     core.kv.chunks.apply(chunks).unwrap();
     core.kv.state.apply(marks).unwrap();
     drop((core, witness, report));
     let (core, ..) = load(directory.path(), 1_000).unwrap();
     assert_eq!(core.kv.chunks.from(&[]).count(), 0);
-    assert_eq!(core.kv.state.prefix(&[keys::GARBAGE]).count(), 0);
+    assert_eq!(core.kv.state.prefix(&[blob::GARBAGE]).count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

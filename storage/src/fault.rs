@@ -1,0 +1,71 @@
+//! The end of a store that can no longer be trusted with writes.
+//!
+//! Owns the first fatal failure: a failed write or flush, or a panic in one of the store's threads. Every later call
+//! fails with it; nothing is tried again before the node restarts.
+
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+
+use crate::error::StorageError;
+
+/// The first fatal failure of the store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fault(Arc<FaultState>);
+
+#[derive(Debug, Default)]
+struct FaultState {
+    cause: OnceLock<String>,
+    raised: watch::Sender<bool>,
+}
+
+impl Fault {
+    /// The error of every call after a fatal failure.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        match self.0.cause.get() {
+            None => Ok(()),
+            Some(cause) => Err(StorageError::Engine(format!("stopped after a failure: {cause}"))),
+        }
+    }
+
+    pub(crate) fn set(&self, cause: &str) {
+        if self.0.cause.set(cause.to_owned()).is_ok() {
+            tracing::error!(%cause, "the store failed and takes no more calls; restart the node");
+            self.0.raised.send_replace(true);
+        }
+    }
+
+    /// Returns once there is a failure.
+    pub(crate) async fn raised(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.0.raised.subscribe().wait_for(|raised| *raised).await;
+    }
+}
+
+/// Starts a thread of a store; a panic in it becomes the store's fault.
+pub(crate) fn spawn(
+    name: &str,
+    fault: &Fault,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StorageError> {
+    let guard = PanicGuard(fault.clone());
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _guard = guard;
+            run();
+        })
+        .map_err(|error| StorageError::Engine(format!("failed to start thread {name}: {error}")))
+}
+
+/// Records a panic of its thread as the store's fault.
+struct PanicGuard(Fault);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set("a thread of the store panicked");
+        }
+    }
+}

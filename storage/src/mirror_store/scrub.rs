@@ -1,0 +1,220 @@
+//! Scrubbing: reading everything once, so that damage is found before a reader meets it.
+//!
+//! Owns the proof that index, set hash and counters say what is stored. The walk runs beside reads and writes: damage
+//! goes on the list of what to fetch again, chunks that nothing refers to are deleted, and where index and heads
+//! disagree the writer counts again with nobody else writing.
+
+use std::collections::HashSet;
+
+use outpost_model::{ArtifactKey, DatasetName};
+
+use super::core::{Core, dataset_row, entry_row};
+use super::draft::Draft;
+use super::item::SetHash;
+use super::records::{DatasetHead, Head, Meta, dataset_item};
+use super::{MirrorStore, keys, read};
+use crate::blob;
+use crate::error::StorageError;
+use crate::kv::Kv;
+use crate::mirror::Changed;
+use crate::record;
+
+/// What a scrub found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MirrorScrubReport {
+    /// Entries and dataset records that were read.
+    pub records_checked: u64,
+    /// Those that cannot be read and wait to be fetched again.
+    pub records_damaged: u64,
+    /// Blobs without an entry whose chunks were deleted.
+    pub blobs_deleted: u64,
+    /// Whether the index or the counters did not say what is stored, and were made anew.
+    pub recounted: bool,
+}
+
+impl MirrorStore {
+    /// Reads everything, reports what is damaged, and mends what can be mended without the source. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`] when the disk fails.
+    pub fn scrub(&self) -> Result<MirrorScrubReport, StorageError> {
+        let mut report = MirrorScrubReport::default();
+        let blobs_before = self.core()?.meta.next_blob;
+        let kv = self.reader()?;
+        let referenced = self.check_entries(kv, &mut report)?;
+        self.check_datasets(kv, &mut report)?;
+        for id in orphans(kv, blobs_before, &referenced)? {
+            blob::delete_chunks(id, &kv.chunks)?;
+            report.blobs_deleted += 1;
+        }
+        report.recounted = self.write(|core| {
+            if is_counted(core)? {
+                return Ok((false, Vec::new()));
+            }
+            recount(core)?;
+            Ok((true, Vec::new()))
+        })?;
+        Ok(report)
+    }
+
+    fn check_entries(&self, kv: &Kv, report: &mut MirrorScrubReport) -> Result<HashSet<u64>, StorageError> {
+        let mut referenced = HashSet::new();
+        for pair in kv.state.prefix(&[keys::ENTRIES]) {
+            let (key, value) = pair?;
+            report.records_checked += 1;
+            let Some(address) = ArtifactKey::from_bytes(&key[1..]) else {
+                report.records_damaged += 1;
+                continue;
+            };
+            referenced.extend(record::decode::<Head>(&value).iter().filter_map(|head| head.body.chunks_id()));
+            match read::read_response(&address, kv) {
+                Ok(_) => {}
+                Err(StorageError::Damaged(cause)) => {
+                    report.records_damaged += 1;
+                    self.inner.damage.report(&Changed::Entry(address), &cause);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(referenced)
+    }
+
+    fn check_datasets(&self, kv: &Kv, report: &mut MirrorScrubReport) -> Result<(), StorageError> {
+        for pair in kv.state.prefix(&[keys::DATASETS]) {
+            let (key, _) = pair?;
+            report.records_checked += 1;
+            let name = std::str::from_utf8(&key[1..]).ok().and_then(|name| DatasetName::new(name).ok());
+            let Some(name) = name else {
+                report.records_damaged += 1;
+                continue;
+            };
+            match read::read_dataset(&name, kv) {
+                Ok(_) => {}
+                Err(StorageError::Damaged(cause)) => {
+                    report.records_damaged += 1;
+                    self.inner.damage.report(&Changed::Dataset(name), &cause);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Blobs that nothing refers to. Those from `blobs_before` on may belong to entries that the walk did not see.
+fn orphans(kv: &Kv, blobs_before: u64, referenced: &HashSet<u64>) -> Result<Vec<u64>, StorageError> {
+    let mut found = Vec::new();
+    for pair in kv.chunks.from(&[]) {
+        let (key, _) = pair?;
+        let id = blob::blob_of_chunk(&key).filter(|id| *id < blobs_before && !referenced.contains(id));
+        found.extend(id.filter(|id| found.last() != Some(id)));
+    }
+    Ok(found)
+}
+
+/// What the heads that can be read add up to.
+struct Sum {
+    records: u64,
+    set_hash: SetHash,
+}
+
+/// Whether the index holds exactly the items of the heads, and the counters agree.
+fn is_counted(core: &Core) -> Result<bool, StorageError> {
+    let mut index = Sum { records: 0, set_hash: SetHash::default() };
+    for pair in core.kv.state.prefix(&[keys::INDEX]) {
+        let (key, value) = pair?;
+        let sound = record::decode::<super::records::IndexRow>(&value).is_ok();
+        let Some(item) = keys::item(&key).filter(|_| sound) else { return Ok(false) };
+        index.records += 1;
+        index.set_hash.add(&item);
+    }
+    let mut heads = Sum { records: 0, set_hash: SetHash::default() };
+    each_sound(&core.kv, |subject, found| {
+        heads.records += 1;
+        heads.set_hash.add(&found.item(subject));
+    })?;
+    let meta = &core.meta;
+    Ok(index.set_hash == meta.set_hash
+        && heads.set_hash == meta.set_hash
+        && index.records == meta.entries + meta.datasets
+        && heads.records == index.records)
+}
+
+/// A record that could be read.
+enum Sound {
+    Entry(Head),
+    Dataset(outpost_model::DatasetRecord),
+}
+
+impl Sound {
+    fn item(&self, subject: &Changed) -> super::item::MirrorItem {
+        match self {
+            Self::Entry(head) => head.item(subject),
+            Self::Dataset(record) => dataset_item(record),
+        }
+    }
+
+    fn row(&self, subject: &Changed) -> super::records::IndexRow {
+        match self {
+            Self::Entry(head) => entry_row(subject, head),
+            Self::Dataset(_) => dataset_row(subject),
+        }
+    }
+}
+
+fn each_sound(kv: &Kv, mut visit: impl FnMut(&Changed, Sound)) -> Result<(), StorageError> {
+    for pair in kv.state.prefix(&[keys::ENTRIES]) {
+        let (key, value) = pair?;
+        let address = ArtifactKey::from_bytes(&key[1..]);
+        if let (Some(address), Ok(head)) = (address, record::decode::<Head>(&value)) {
+            visit(&Changed::Entry(address), Sound::Entry(head));
+        }
+    }
+    for pair in kv.state.prefix(&[keys::DATASETS]) {
+        let (key, value) = pair?;
+        let name = std::str::from_utf8(&key[1..]).ok().and_then(|name| DatasetName::new(name).ok());
+        let Some(name) = name else { continue };
+        let found = record::decode::<DatasetHead>(&value).and_then(|head| head.record(&name));
+        if let Ok(found) = found {
+            visit(&Changed::Dataset(name), Sound::Dataset(found));
+        }
+    }
+    Ok(())
+}
+
+/// Makes index, set hash and counters anew from the heads. Heads that cannot be read are dropped: they wait to be
+/// fetched again.
+fn recount(core: &mut Core) -> Result<(), StorageError> {
+    tracing::error!("the mirror's index is damaged and is made anew");
+    let kv = core.kv.clone();
+    let damage = core.damage.clone();
+    let zeroed = Meta {
+        entries: 0,
+        datasets: 0,
+        raw_bytes: 0,
+        stored_bytes: 0,
+        set_hash: SetHash::default(),
+        ..core.meta.clone()
+    };
+    let mut draft = Draft::new(&kv, &damage, zeroed);
+    for pair in kv.state.prefix(&[keys::INDEX]) {
+        draft.delete(pair?.0.to_vec());
+    }
+    let mut sound = HashSet::new();
+    each_sound(&kv, |subject, found| {
+        draft.index(&found.item(subject), &found.row(subject));
+        sound.insert(super::item::subject_bytes(subject));
+    })?;
+    for prefix in [keys::ENTRIES, keys::DATASETS] {
+        for pair in kv.state.prefix(&[prefix]) {
+            let (key, _) = pair?;
+            if !sound.contains(&key[..]) {
+                draft.delete(key.to_vec());
+            }
+        }
+    }
+    let (batch, meta, ..) = draft.into_parts();
+    core.kv.state.apply(batch)?;
+    core.meta = meta;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Stored forms that the authority and the mirror share: dataset records and changes.
+//!
+//! Owns the conversion both ways. Names are checked again when they are read, so that a record that no longer fits the
+//! model's rules is damage, never a panic.
+
+use bincode::{Decode, Encode};
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Revision, TimestampMs, Visibility};
+
+use crate::error::StorageError;
+use crate::mirror::Changed;
+use crate::record::Record;
+
+/// What is stored of a dataset under its name.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct StoredDataset {
+    revision: String,
+    visibility: u8,
+    checked_at_ms: u64,
+}
+
+impl Record for StoredDataset {
+    const TAG: u8 = b'd';
+    const VERSION: u8 = 1;
+}
+
+impl StoredDataset {
+    pub(crate) fn new(record: &DatasetRecord) -> Self {
+        let visibility = match record.visibility {
+            Visibility::Public => 0,
+            Visibility::Gated => 1,
+            Visibility::Private => 2,
+        };
+        Self { revision: record.revision.as_str().to_owned(), visibility, checked_at_ms: record.checked_at.0 }
+    }
+
+    pub(crate) fn into_record(self, dataset: DatasetName) -> Result<DatasetRecord, StorageError> {
+        let visibility = match self.visibility {
+            0 => Visibility::Public,
+            1 => Visibility::Gated,
+            2 => Visibility::Private,
+            _ => return Err(damaged("unknown visibility")),
+        };
+        let revision = Revision::new(&self.revision).map_err(|_| damaged("invalid revision"))?;
+        Ok(DatasetRecord { dataset, revision, visibility, checked_at: TimestampMs(self.checked_at_ms) })
+    }
+}
+
+/// A record of the change log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum StoredChange {
+    Entry(Vec<u8>),
+    Dataset(String),
+}
+
+impl Record for StoredChange {
+    const TAG: u8 = b'l';
+    const VERSION: u8 = 1;
+}
+
+impl StoredChange {
+    pub(crate) fn new(change: &Changed) -> Self {
+        match change {
+            Changed::Entry(key) => Self::Entry(key.to_bytes()),
+            Changed::Dataset(dataset) => Self::Dataset(dataset.as_str().to_owned()),
+        }
+    }
+
+    pub(crate) fn into_changed(self) -> Result<Changed, StorageError> {
+        match self {
+            Self::Entry(key) => ArtifactKey::from_bytes(&key)
+                .map(Changed::Entry)
+                .ok_or_else(|| damaged("invalid artifact key in the log")),
+            Self::Dataset(name) => DatasetName::new(&name)
+                .map(Changed::Dataset)
+                .map_err(|_| damaged("invalid dataset name in the log")),
+        }
+    }
+}
+
+fn damaged(why: &str) -> StorageError {
+    StorageError::Damaged(why.to_owned())
+}
