@@ -21,6 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use outpost_model::{DatasetName, Revision};
+use url::Url;
 
 use crate::listing::{Listing, ListingCache};
 use crate::repo_path::{is_plain, quote};
@@ -31,6 +32,14 @@ use status::Target;
 
 pub use options::{HttpHubOptions, InvalidOptions};
 pub use retry::{Backoff, Sleep};
+
+/// A builder of HTTP clients for `address` that trust what a Hub client trusts: the system's CA certificates.
+///
+/// # Errors
+/// [`InvalidOptions::Tls`] when `address` is `https` and there are none.
+pub fn client_builder(address: &Url) -> Result<reqwest::ClientBuilder, InvalidOptions> {
+    Ok(reqwest::Client::builder().tls_backend_preconfigured(tls::config(address)?))
+}
 
 /// A remote Hub. Cheap to clone; clones share connections and cached file lists.
 #[derive(Clone)]

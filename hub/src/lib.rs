@@ -16,7 +16,7 @@ use outpost_model::{DatasetName, Revision, Visibility};
 
 pub use error::HubError;
 pub use folder::{FolderHub, FolderHubOptions};
-pub use http::{Backoff, HttpHub, HttpHubOptions, InvalidOptions, Sleep};
+pub use http::{Backoff, HttpHub, HttpHubOptions, InvalidOptions, Sleep, client_builder};
 
 /// What the Hub says about a dataset repository (`GET /api/datasets/{id}`).
 #[derive(Debug, Clone, PartialEq)]

@@ -79,7 +79,7 @@ impl Client {
         }
         let timeout = Duration::from_millis(options.timeout_ms);
         let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(&endpoint)?)
+            .tls_backend_preconfigured(tls::config(endpoint.base())?)
             .redirect(redirect::Policy::none())
             .user_agent(USER_AGENT)
             .connect_timeout(timeout)

@@ -115,8 +115,8 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn is_https(&self) -> bool {
-        self.base.scheme() == "https"
+    pub(super) fn base(&self) -> &Url {
+        &self.base
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
+use url::Url;
 
-use super::options::{Endpoint, InvalidOptions};
+use super::options::InvalidOptions;
 
-pub(super) fn config(endpoint: &Endpoint) -> Result<ClientConfig, InvalidOptions> {
+pub(super) fn config(endpoint: &Url) -> Result<ClientConfig, InvalidOptions> {
     let failed = |error: rustls::Error| InvalidOptions::Tls(error.to_string());
     let builder = || {
         ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -20,7 +21,7 @@ pub(super) fn config(endpoint: &Endpoint) -> Result<ClientConfig, InvalidOptions
     };
     match builder()?.with_platform_verifier() {
         Ok(builder) => Ok(builder.with_no_client_auth()),
-        Err(error) if endpoint.is_https() => Err(failed(error)),
+        Err(error) if endpoint.scheme() == "https" => Err(failed(error)),
         Err(_) => Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
     }
 }
