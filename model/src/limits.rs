@@ -196,6 +196,8 @@ pub const STORED_ERROR_RETRY_MS: u64 = 2 * 3_600 * 1_000;
 pub const DRAIN_MS: u64 = 30_000;
 /// Process memory above which a node claims no further job.
 pub const CLAIM_RSS_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// How long a look at the machine's memory and load is good for.
+pub const HOST_LOOK_MS: u64 = 500;
 /// Time for a cancelled run to return; then its thread is left to itself and the worker goes on.
 pub const CANCEL_GRACE_MS: u64 = 5_000;
 /// Runs left to themselves at the same time by one node; further workers wait for their own.
@@ -233,6 +235,14 @@ pub const WORKER_JOBS_REPORTED_MAX: usize = 256;
 pub const LISTING_PAGE_MAX: usize = 1_000;
 /// Records that are looked at for one page; when they are used up the page is shorter and goes on.
 pub const LISTING_SCAN_MAX: usize = 20_000;
+/// Running jobs shown by `node status`.
+pub const STATUS_JOBS_MAX: usize = 100;
+/// Pages of jobs, and of reports, in the status of one dataset.
+pub const DATASET_STATUS_PAGES_MAX: usize = 10;
+/// Longest wait of a client command for an answer.
+pub const CLIENT_TIMEOUT_MS: u64 = 30_000;
+/// What a client command reads of an answer.
+pub const CLIENT_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bodies and details together in one page, the one that passes the bound included.
 pub const LISTING_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -9,6 +9,7 @@
 mod calls;
 mod config;
 mod gate;
+mod host;
 mod lease;
 mod observer;
 mod run;
@@ -33,6 +34,7 @@ use gate::Gate;
 pub use config::{
     Breakpoint, Breakpoints, Clock, MemoryGauge, ProcessMemory, SystemClock, WorkerConfig, WorkerGroup,
 };
+pub use host::{HostLimits, HostRoom, Room, Unguarded};
 pub use observer::{JobOutcome, JobReport, Observer, Silent};
 
 /// What runs a job: the registry of steps, or a script in tests.
@@ -85,7 +87,7 @@ impl WorkerPool {
         clock: Arc<dyn Clock>,
         shutdown: &CancellationToken,
     ) -> WorkerHandle {
-        let gate = Gate::new(config.memory.clone(), config.claim_rss_bytes_max);
+        let gate = Gate::new(config.memory.clone(), config.claim_rss_bytes_max, config.room.clone());
         let groups = config.groups.clone();
         let pool = Arc::new(Self {
             abandoned: Arc::new(Semaphore::new(config.abandoned_runs_max)),

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use outpost_model::{Job, Queue, TimestampMs, limits};
 
+use super::host::{Room, Unguarded};
 use super::observer::{Observer, Silent};
 
 /// Workers that share a set of queues.
@@ -50,6 +51,8 @@ pub struct WorkerConfig {
     pub authority_attempts_max: u32,
     /// Measures the process.
     pub memory: Arc<dyn MemoryGauge>,
+    /// Says whether the machine has room for another job.
+    pub room: Arc<dyn Room>,
     /// Is told of every run.
     pub observer: Arc<dyn Observer>,
     /// Stops at named places, for crash tests.
@@ -75,6 +78,7 @@ impl WorkerConfig {
             authority_retry_max_ms: limits::AUTHORITY_RETRY_MAX_MS,
             authority_attempts_max: limits::AUTHORITY_ATTEMPTS_MAX,
             memory: Arc::new(ProcessMemory),
+            room: Arc::new(Unguarded),
             observer: Arc::new(Silent),
             breakpoints: None,
         }

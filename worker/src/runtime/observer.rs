@@ -93,7 +93,12 @@ impl JobReport {
 
 /// Listens to the runtime, for metrics.
 pub trait Observer: Send + Sync + 'static {
-    /// A run was settled.
+    /// A job was claimed and begins to run; its end is told with [`Observer::job_ended`].
+    fn job_started(&self, key: &ArtifactKey) {
+        let _ = key;
+    }
+
+    /// A run was settled, or a job without attempts left was given its verdict.
     fn job_ended(&self, report: &JobReport) {
         let _ = report;
     }

@@ -86,6 +86,7 @@ impl WorkerPool {
     /// Runs a claimed job and settles it.
     pub(super) async fn work(&self, claim: Claim, permit: Permit) {
         let job = &claim.job;
+        self.config.observer.job_started(&job.key);
         self.reached(Breakpoint::Claimed, job).await;
         let started_at = self.clock.now();
         if self.draining.is_cancelled() {
