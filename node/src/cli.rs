@@ -9,19 +9,20 @@
     reason = "the option docs are shown by --help as they are written"
 )]
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// The dataset viewer at the edge.
 ///
 /// Lists the configs and splits of Hugging Face datasets, computes the first
 /// 100 rows of each split ahead of time, and serves them with low latency.
 ///
-/// Today a node runs as a primary with its embedded store, over the Hub or
-/// over a folder that stands in for it:
+/// A node runs as a primary, over the Hub or over a folder that stands in for it:
 ///
 ///   node --hub ./my-datasets    serve a folder laid out as NAMESPACE/NAME/files
 ///   node                        serve public datasets of the Hub, on demand and
 ///                               by webhook
+///
+/// The commands below talk to a node that runs.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "node", version, max_term_width = 110, verbatim_doc_comment)]
 pub struct Cli {
@@ -29,14 +30,14 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// What the node does: `primary` computes and serves. `worker` (computes for a primary elsewhere) and `replica`
-    /// (serves a copy close to the readers) are not built yet.
+    /// What the node does: `primary` computes and serves, `worker` computes for a primary elsewhere over the database
+    /// that both share. `replica` (serves a copy close to the readers) is not built yet.
     #[arg(long, env = "OUTPOST_ROLE", default_value = "primary", value_name = "ROLE")]
     pub role: String,
 
-    /// Address of the public HTTP API.
+    /// Address of the public HTTP API; of a worker, of its health check and metrics.
     ///
-    /// Default: [::]:8000, falling back to 0.0.0.0:8000 where there is no IPv6.
+    /// Default: [::]:8000, falling back to 0.0.0.0:8000 where there is no IPv6; of a worker, a free port of 127.0.0.1.
     #[arg(long, env = "OUTPOST_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
@@ -61,31 +62,30 @@ pub struct Cli {
     #[arg(long, env = "OUTPOST_HUB_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub hub_token: Option<String>,
 
-    /// Where cache and job queue live: `embedded` in the data directory. A mongodb:// URL (a database shared with
-    /// dataset-viewer) is not built yet.
-    #[arg(
-        long,
-        env = "OUTPOST_STORE",
-        default_value = "embedded",
-        hide_env_values = true,
-        value_name = "embedded|URL"
-    )]
-    pub store: String,
-
-    /// Where workers put assets such as images: a folder. s3://BUCKET/PREFIX is not built yet.
+    /// Where cache and job queue live: `embedded` in the data directory, for one primary alone, or the mongodb:// URL
+    /// of a replica set, for primaries and workers that share it. Also read from CACHE_MONGO_URL and QUEUE_MONGO_URL.
     ///
-    /// Default: under the data directory.
+    /// Default: embedded.
+    #[arg(long, env = "OUTPOST_STORE", hide_env_values = true, value_name = "embedded|URL")]
+    pub store: Option<String>,
+
+    /// Where workers put assets such as images: a folder, the same for a primary and its workers. s3://BUCKET/PREFIX is
+    /// not built yet.
+    ///
+    /// Default: under the data directory; a worker needs one.
     #[arg(long, env = "OUTPOST_ASSETS", value_name = "FOLDER")]
     pub assets: Option<String>,
 
     /// In-process workers per queue; `0` for none. The queue `datasets` lists configs and splits, `splits` computes
-    /// rows.
+    /// rows. Of a worker also a number: so many jobs at the same time, from all its queues.
     ///
-    /// Default: datasets=1,splits=2.
-    #[arg(long, env = "OUTPOST_WORKERS", value_name = "QUEUE=N,...")]
+    /// Default: datasets=1,splits=2; of a worker, 1.
+    #[arg(long, env = "OUTPOST_WORKERS", value_name = "QUEUE=N,...|N")]
     pub workers: Option<String>,
 
     /// Worker role: the queues to take jobs from, `datasets` or `splits` or both.
+    ///
+    /// Default: both.
     #[arg(long, env = "OUTPOST_QUEUE", value_delimiter = ',', value_name = "QUEUE")]
     pub queue: Vec<String>,
 
@@ -105,6 +105,13 @@ pub struct Cli {
     /// from API_HF_WEBHOOK_SECRET.
     #[arg(long, env = "OUTPOST_WEBHOOK_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub webhook_secret: Option<String>,
+
+    /// Expected as a bearer token from operators, who see and change the queue under /admin; the commands status,
+    /// refresh, backfill and cancel send it.
+    ///
+    /// Default: one that the node makes, in the file admin-token of its data directory.
+    #[arg(long, env = "OUTPOST_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub admin_token: Option<String>,
 
     /// Replica role: when staler than this, the node is not ready and each response says how old it may be.
     #[arg(long, env = "OUTPOST_MAX_STALENESS", default_value = "60s", value_name = "DURATION")]
@@ -131,29 +138,83 @@ pub struct Cli {
 pub enum Command {
     /// Start a primary on sample datasets plus a replica (not built yet).
     Demo,
-    /// Show what a running node does (not built yet).
-    Status,
-    /// Compute a dataset again (not built yet).
+    /// Show what a node does: its queue, what runs, its workers, what is stored.
+    Status {
+        /// The node.
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Print the node's answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget what is stored of a dataset and compute it again.
     Refresh {
         /// The dataset.
         dataset: String,
+        /// How urgent it is: `high`, `normal` or `low`.
+        #[arg(long, default_value = "high", value_name = "PRIORITY")]
+        priority: String,
+        /// The node.
+        #[command(flatten)]
+        node: NodeArgs,
     },
-    /// Print rows of a dataset (not built yet).
+    /// Plan what is missing or obsolete, of one dataset or of all.
+    Backfill {
+        /// The dataset; all of them when none is named.
+        dataset: Option<String>,
+        /// Also compute again what failed for a reason that may have passed.
+        #[arg(long)]
+        retry_errors: bool,
+        /// The node.
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// End the work on a dataset; what is stored stays, and maintenance plans what is missing some time later.
+    Cancel {
+        /// The dataset.
+        dataset: String,
+        /// The node.
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// Print rows of a dataset as a table.
     Rows {
         /// The dataset.
         dataset: String,
+        /// The config; the first one when none is named.
+        #[arg(long, value_name = "CONFIG")]
+        config: Option<String>,
+        /// The split; the first one when none is named.
+        #[arg(long, value_name = "SPLIT")]
+        split: Option<String>,
+        /// The first row to print.
+        #[arg(long, default_value_t = 0, value_name = "ROW")]
+        offset: u64,
+        /// Rows to print, at most 100.
+        #[arg(long, default_value_t = 10, value_name = "ROWS")]
+        length: u64,
+        /// URL of the node.
+        #[arg(long, env = "OUTPOST_NODE", default_value = DEFAULT_NODE, value_name = "URL")]
+        node: String,
     },
 }
 
-impl Command {
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Demo => "demo",
-            Self::Status => "status",
-            Self::Refresh { .. } => "refresh",
-            Self::Rows { .. } => "rows",
-        }
-    }
+const DEFAULT_NODE: &str = "http://localhost:8000";
+
+/// Which node an operator's command talks to, and the token that it shows.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// URL of the node.
+    #[arg(long, env = "OUTPOST_NODE", default_value = DEFAULT_NODE, value_name = "URL")]
+    pub node: String,
+
+    /// The node's admin token.
+    ///
+    /// Default, for a node on this machine: the one in the file admin-token of the data directory.
+    #[arg(long, env = "OUTPOST_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub admin_token: Option<String>,
+
+    /// The node's data directory, to find its admin token.
+    #[arg(long, env = "OUTPOST_DATA_DIR", default_value = "./data", value_name = "DIRECTORY")]
+    pub data_dir: String,
 }

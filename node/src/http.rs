@@ -9,6 +9,7 @@ pub mod encoding;
 pub mod error;
 pub mod frame;
 pub mod params;
+pub mod probes;
 pub mod range;
 pub mod read;
 pub mod ready_cache;
@@ -27,6 +28,7 @@ use outpost_storage::AssetStore;
 use crate::metrics::Metrics;
 
 use read::ReadState;
+use routes::admin::AdminState;
 use routes::technical::StoreGauges;
 use routes::webhook::WebhookState;
 
@@ -38,6 +40,8 @@ pub struct AppState {
     pub assets: Arc<dyn AssetStore>,
     /// The way in for webhooks.
     pub webhook: WebhookState,
+    /// What operators see and do.
+    pub admin: AdminState,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// What `/metrics` shows of the stores.

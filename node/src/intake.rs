@@ -52,6 +52,11 @@ pub enum Cause {
     News,
     /// The clock said that the known visibility is old.
     Maintenance,
+    /// An operator wants everything computed again, also at the known revision.
+    Operator {
+        /// Priority of the work.
+        priority: Priority,
+    },
 }
 
 impl Cause {
@@ -59,6 +64,7 @@ impl Cause {
         match self {
             Self::Reader | Self::News => Priority::Normal,
             Self::Maintenance => Priority::Low,
+            Self::Operator { priority } => priority,
         }
     }
 }
@@ -204,5 +210,6 @@ impl Intake {
 }
 
 fn revision_event(revision: Revision, visibility: Visibility, cause: Cause) -> Event {
-    Event::Revision { revision, visibility, priority: cause.priority(), force: false }
+    let force = matches!(cause, Cause::Operator { .. });
+    Event::Revision { revision, visibility, priority: cause.priority(), force }
 }

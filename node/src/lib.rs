@@ -3,7 +3,9 @@
 //! Owns how the parts are put together; `main.rs` only calls [`main`]. The other crates of the workspace do the work.
 //! A wrong value is one line on stderr and exit code 2, a part that cannot start one line and exit code 1.
 
+pub mod admin_token;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod http;
@@ -26,7 +28,7 @@ use outpost_model::limits;
 use tokio_util::sync::CancellationToken;
 
 use cli::Cli;
-use config::{ConfigError, PrimaryConfig};
+use config::{Config, ConfigError};
 
 const USAGE_ERROR: u8 = 2;
 
@@ -41,6 +43,12 @@ pub fn main() -> ExitCode {
             return if shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     };
+    if let Some(command) = &cli.command {
+        return match client::run(command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(&error.to_string(), error.exit_code()),
+        };
+    }
     let config = match configure(&cli) {
         Ok(config) => config,
         Err(error) => return complain(&error.to_string(), USAGE_ERROR),
@@ -51,20 +59,23 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn configure(cli: &Cli) -> Result<PrimaryConfig, ConfigError> {
+fn configure(cli: &Cli) -> Result<Config, ConfigError> {
     let format = config::resolve_log_format(cli)?;
-    let config = PrimaryConfig::resolve(cli, &|name| std::env::var(name).ok())?;
+    let config = Config::resolve(cli, &|name| std::env::var(name).ok())?;
     logging::start(format)?;
     Ok(config)
 }
 
-fn run(config: PrimaryConfig) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("failed to start the async runtime")?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         shutdown::listen(stop.clone()).context("failed to listen for signals")?;
-        role::primary::run(config, stop).await
+        match config {
+            Config::Primary(config) => role::primary::run(*config, stop).await,
+            Config::Worker(config) => role::worker::run(*config, stop).await,
+        }
     });
     // A run that ignored its cancellation must not keep the process: its lease runs out by itself.
     runtime.shutdown_timeout(Duration::from_millis(limits::EXIT_GRACE_MS));

@@ -42,6 +42,12 @@ pub struct Metrics {
     hub_bytes: IntCounter,
     authority_failures: IntCounterVec,
     abandoned_runs: IntCounter,
+    running_jobs: IntGauge,
+    store: Option<StoreSeries>,
+}
+
+/// Series of what is stored, of a node that tells.
+struct StoreSeries {
     jobs: IntGaugeVec,
     entries: IntGaugeVec,
     datasets: IntGauge,
@@ -79,6 +85,17 @@ impl Metrics {
     #[must_use]
     pub fn new(paths: &[&'static str]) -> Arc<Self> {
         let registry = Registry::new();
+        let store = StoreSeries::new(&registry);
+        Self::over(registry, paths, Some(store))
+    }
+
+    /// Registers the series of a process that computes and serves no readers.
+    #[must_use]
+    pub fn of_worker(paths: &[&'static str]) -> Arc<Self> {
+        Self::over(Registry::new(), paths, None)
+    }
+
+    fn over(registry: Registry, paths: &[&'static str], store: Option<StoreSeries>) -> Arc<Self> {
         let counter = |name, help| register(&registry, IntCounter::new(name, help));
         let gauge = |name, help| register(&registry, IntGauge::new(name, help));
         let responses = counters(
@@ -106,10 +123,6 @@ impl Metrics {
             "Calls of workers to the authority that failed.",
             &["call"],
         );
-        let jobs =
-            gauges(&registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]);
-        let entries =
-            gauges(&registry, "responses_in_cache_total", "Stored responses.", &["kind", "http_status"]);
         Arc::new(Self {
             paths: path_series(&registry, &responses, paths),
             responses,
@@ -118,12 +131,8 @@ impl Metrics {
             hub_bytes: counter("outpost_hub_read_bytes_total", "Bytes that jobs read from the Hub."),
             authority_failures,
             abandoned_runs: counter("outpost_abandoned_runs_total", "Runs that ignored their cancellation."),
-            jobs,
-            entries,
-            datasets: gauge("outpost_datasets", "Datasets with a record."),
-            position_seq: gauge("outpost_position_seq", "Seq of the position that the mirror stands at."),
-            store_bytes: gauge("outpost_store_bytes", "Size of the data directory in bytes."),
-            ready_bytes: gauge("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
+            running_jobs: gauge("outpost_running_jobs", "Jobs that this process runs now."),
+            store,
             registry,
         })
     }
@@ -143,9 +152,44 @@ impl Metrics {
         Some(Counting { metrics: self, path: found.path, method, series })
     }
 
+    /// Says how many jobs run now.
+    pub fn set_running_jobs(&self, jobs: usize) {
+        self.running_jobs.set(gauge(jobs as u64));
+    }
+
     /// The exposition text, format 0.0.4.
     #[must_use]
-    pub fn render(&self, reading: &StoreReading) -> Vec<u8> {
+    pub fn render(&self, reading: Option<&StoreReading>) -> Vec<u8> {
+        if let (Some(store), Some(reading)) = (&self.store, reading) {
+            store.set(reading);
+        }
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "failed to encode metrics");
+        }
+        text
+    }
+}
+
+impl StoreSeries {
+    fn new(registry: &Registry) -> Self {
+        let gauge = |name, help| register(registry, IntGauge::new(name, help));
+        Self {
+            jobs: gauges(registry, "queue_jobs_total", "Live jobs.", &["queue", "status", "dataset_status"]),
+            entries: gauges(
+                registry,
+                "responses_in_cache_total",
+                "Stored responses.",
+                &["kind", "http_status"],
+            ),
+            datasets: gauge("outpost_datasets", "Datasets with a record."),
+            position_seq: gauge("outpost_position_seq", "Seq of the position that the mirror stands at."),
+            store_bytes: gauge("outpost_store_bytes", "Size of the data directory in bytes."),
+            ready_bytes: gauge("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
+        }
+    }
+
+    fn set(&self, reading: &StoreReading) {
         self.jobs.reset();
         for (kind, waiting, started) in &reading.stats.jobs {
             for (status, count) in [("waiting", waiting), ("started", started)] {
@@ -160,11 +204,6 @@ impl Metrics {
         self.position_seq.set(gauge(reading.position_seq));
         self.store_bytes.set(gauge(reading.store_bytes));
         self.ready_bytes.set(gauge(reading.ready_bytes as u64));
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "failed to encode metrics");
-        }
-        text
     }
 }
 

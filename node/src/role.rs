@@ -3,6 +3,10 @@
 pub mod assets;
 mod folder;
 pub mod maintenance;
+mod parts;
 pub mod primary;
 pub mod progress;
+pub mod register;
 pub mod scrub;
+mod store;
+pub mod worker;

@@ -13,9 +13,11 @@ use outpost_hub::{Access, DatasetHead, Hub, HubError, RepoFile, RepoInfo};
 use outpost_model::{
     ArtifactKey, DatasetName, Entry, ErrorCode, Queue, Revision, StepKind, TimestampMs, Visibility, limits,
 };
+use outpost_node::admin_token::AdminToken;
 use outpost_node::http::frame::Frame;
 use outpost_node::http::read::ReadState;
 use outpost_node::http::response::MaxAges;
+use outpost_node::http::routes::admin::{AdminPages, AdminState, BackfillRequest, NodeFacts};
 use outpost_node::http::routes::technical::StoreGauges;
 use outpost_node::http::routes::webhook::WebhookState;
 use outpost_node::http::{AppState, Readiness, router};
@@ -24,11 +26,12 @@ use outpost_node::metrics::Metrics;
 use outpost_node::misses::PrimaryMisses;
 use outpost_node::support::BlockList;
 use outpost_storage::{Authority, Completion, EmbeddedStore, FolderAssets, Mirror};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
+pub const ADMIN_TOKEN: &str = "the-token-of-the-operators";
 pub const SECRET: &str = "the webhook secret";
 pub const REVISION: &str = "1111111111111111111111111111111111111111";
-const NOW: TimestampMs = TimestampMs(1_800_000_000_000);
+pub const NOW: TimestampMs = TimestampMs(1_800_000_000_000);
 
 /// A Hub that knows what a test told it.
 pub struct ScriptedHub {
@@ -145,6 +148,8 @@ pub struct Api {
     pub store: EmbeddedStore,
     pub assets: FolderAssets,
     pub readiness: Arc<Readiness>,
+    /// What operators asked maintenance for.
+    pub backfills: Mutex<mpsc::Receiver<BackfillRequest>>,
     _directory: tempfile::TempDir,
 }
 
@@ -207,6 +212,7 @@ impl Api {
         let blocked = BlockList::parse(blocked).unwrap();
         let intake = Arc::new(Intake::new(hub.clone(), authority.clone(), blocked));
         let readiness = Arc::new(Readiness::default());
+        let (backfill, backfills) = mpsc::channel(1);
         let app = Arc::new(AppState {
             read: ReadState::new(
                 mirror,
@@ -216,12 +222,22 @@ impl Api {
                 limits::READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::new(assets.clone()),
-            webhook: WebhookState { secret: secret.map(str::to_owned), intake },
-            metrics: Metrics::new(&router::PATHS),
+            webhook: WebhookState { secret: secret.map(str::to_owned), intake: intake.clone() },
+            admin: AdminState {
+                token: AdminToken::new(ADMIN_TOKEN).unwrap(),
+                operations: Arc::new(store.clone()),
+                authority: authority.clone(),
+                intake,
+                backfill,
+                node: NodeFacts { role: "primary", store: "embedded".to_owned(), started_at: NOW },
+                pages: AdminPages { reports: 2, reports_with_content: 1 },
+            },
+            metrics: Metrics::new(&router::paths()),
             gauges: StoreGauges::new(authority, directory.path().to_owned()),
             readiness: readiness.clone(),
         });
-        Self { frame: Arc::new(Frame::new(app)), hub, store, assets, readiness, _directory: directory }
+        let frame = Arc::new(Frame::new(app));
+        Self { frame, hub, store, assets, readiness, backfills: Mutex::new(backfills), _directory: directory }
     }
 
     pub async fn request(&self, method: Method, uri: &str, headers: &[(&str, &str)], body: &str) -> Reply {

@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod admin;
 mod assets;
 mod caching;
+mod commands;
 mod fixture;
 mod hostile;
 mod misses;

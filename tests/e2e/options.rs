@@ -19,7 +19,9 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--listen", "nowhere"], "--listen"),
         (&["--hub", "/no/such/folder"], "--hub"),
         (&["--mirror-private", "maybe"], "--mirror-private"),
-        (&["--store", "mongodb://x"], "not built yet"),
+        (&["--role", "worker"], "--store mongodb://"),
+        (&["--role", "worker", "--store", "mongodb://x"], "--assets"),
+        (&["--role", "worker", "--store", "embedded", "--assets", "/tmp"], "mongodb://"),
         (&["--role", "replica"], "not built yet"),
         (&["demo"], "not built yet"),
         (&["fly"], "fly"),
@@ -63,6 +65,7 @@ fn the_help_explains_every_option_and_its_variable() {
         "sync-listen",
         "sync-token",
         "webhook-secret",
+        "admin-token",
         "max-staleness",
         "mirror-private",
     ] {

@@ -1,14 +1,38 @@
 use std::collections::HashMap;
+use std::time::Duration;
 
 use clap::Parser;
+use outpost_model::limits::{FirstRowsLimits, NamesLimits};
 
 use super::*;
+use crate::http::routes::admin::AdminPages;
+use crate::http::server::Listen;
 
-fn resolve_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<PrimaryConfig, String> {
+fn resolve_any(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
     let cli = Cli::try_parse_from([&["node"], arguments].concat()).map_err(|error| error.to_string())?;
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
-    PrimaryConfig::resolve(&cli, &|name| variables.get(name).map(|value| (*value).to_owned()))
+    Config::resolve(&cli, &|name| variables.get(name).map(|value| (*value).to_owned()))
         .map_err(|error| error.to_string())
+}
+
+fn resolve_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<PrimaryConfig, String> {
+    match resolve_any(arguments, variables)? {
+        Config::Primary(config) => Ok(*config),
+        Config::Worker(config) => Err(format!("not a primary: {config:?}")),
+    }
+}
+
+/// A worker with the options that every worker needs.
+fn resolve_worker(arguments: &[&str], variables: &[(&str, &str)]) -> Result<WorkerConfig, String> {
+    let needed = ["--role", "worker", "--store", "mongodb://db", "--assets", "/srv/assets"];
+    match resolve_any(&[&needed, arguments].concat(), variables)? {
+        Config::Worker(config) => Ok(*config),
+        Config::Primary(config) => Err(format!("not a worker: {config:?}")),
+    }
+}
+
+fn workers(queues: &[Queue], count: usize) -> Workers {
+    Workers { queues: queues.to_vec(), count }
 }
 
 fn resolve(arguments: &[&str]) -> Result<PrimaryConfig, String> {
@@ -19,12 +43,15 @@ fn resolve(arguments: &[&str]) -> Result<PrimaryConfig, String> {
 fn the_defaults_are_those_of_the_design() {
     let config = resolve(&[]).unwrap();
     assert_eq!(config.listen, Listen::Everywhere(8_000));
-    assert_eq!(config.hub, HubSource::Endpoint("https://huggingface.co".to_owned()));
-    assert_eq!(config.workers, [(Queue::Datasets, 1), (Queue::Splits, 2)]);
+    assert_eq!(config.shared.hub, HubSource::Endpoint("https://huggingface.co".to_owned()));
+    let usual = [workers(&[Queue::Datasets], 1), workers(&[Queue::Splits], 2)];
+    assert_eq!((config.shared.workers, config.shared.guards), (usual.to_vec(), Guards::default()));
     assert_eq!(config.data_dir, PathBuf::from("./data"));
-    assert_eq!((config.limits.max_age_long_s, config.limits.max_age_short_s), (120, 10));
-    assert_eq!(config.limits.first_rows, FirstRowsLimits::default());
-    assert_eq!(config.webhook_secret, None);
+    assert_eq!((config.store, config.assets), (StorePlace::Embedded, AssetsPlace::DataDir));
+    let limits = config.shared.limits;
+    assert_eq!((limits.max_age_long_s, limits.max_age_short_s), (120, 10));
+    assert_eq!(limits.first_rows, FirstRowsLimits::default());
+    assert_eq!((config.webhook_secret, config.admin_token), (None, None));
 }
 
 #[test]
@@ -41,15 +68,19 @@ fn dataset_viewer_variables_set_the_limits() {
             ("COMMON_HF_TOKEN", "hf_b"),
             ("COMMON_BLOCKED_DATASETS", "a/b, c/*"),
             ("CONFIG_NAMES_MAX_NUMBER", " "),
+            ("ADMIN_CACHE_REPORTS_NUM_RESULTS", "7"),
+            ("WORKER_MAX_LOAD_PCT", "70"),
         ],
     )
     .unwrap();
-    assert_eq!(config.limits.first_rows.bytes_max, 1_000_000);
-    assert_eq!(config.limits.names, NamesLimits { configs_max: 4_000, splits_max: 7 });
-    assert_eq!(config.limits.max_age_short_s, 0);
-    assert_eq!(config.limits.hub_wait, Duration::from_millis(200));
+    assert_eq!(config.shared.limits.first_rows.bytes_max, 1_000_000);
+    assert_eq!(config.shared.limits.names, NamesLimits { configs_max: 4_000, splits_max: 7 });
+    assert_eq!(config.shared.limits.max_age_short_s, 0);
+    assert_eq!(config.shared.limits.hub_wait, Duration::from_millis(200));
     assert_eq!(config.webhook_secret.as_deref(), Some("s"));
-    assert_eq!(config.hub_token.as_deref(), Some("hf_a"));
+    assert_eq!(config.shared.hub_token.as_deref(), Some("hf_a"));
+    assert_eq!(config.shared.limits.admin_pages, AdminPages { reports: 7, reports_with_content: 100 });
+    assert_eq!(config.shared.guards, Guards { load_pct_max: Some(70.0), ..Guards::default() });
     assert!(config.blocked.contains(&"c/x".parse().unwrap()));
 }
 
@@ -58,7 +89,7 @@ fn options_win_over_aliases() {
     let variables = [("API_HF_WEBHOOK_SECRET", "alias"), ("HF_TOKEN", "alias")];
     let config = resolve_with(&["--webhook-secret", "w", "--hub-token", "t"], &variables).unwrap();
     assert_eq!(config.webhook_secret.as_deref(), Some("w"));
-    assert_eq!(config.hub_token.as_deref(), Some("t"));
+    assert_eq!(config.shared.hub_token.as_deref(), Some("t"));
 }
 
 #[test]
@@ -76,6 +107,8 @@ fn wrong_values_are_one_sentence_that_names_the_option() {
         &["--upstream", "http://x:1"],
         &["--queue", "splits"],
         &["--sync-listen", "0.0.0.0:8001"],
+        &["--admin-token", "short"],
+        &["--assets", ""],
     ] {
         let message = resolve(arguments).unwrap_err();
         assert!(message.contains(arguments[0]), "{message}");
@@ -88,15 +121,9 @@ fn wrong_values_are_one_sentence_that_names_the_option() {
 #[test]
 fn what_is_not_built_says_so_and_what_works() {
     for arguments in [
-        &["--role", "worker"][..],
-        &["--role", "replica", "--upstream", "http://x:1"],
-        &["--store", "mongodb://localhost"],
+        &["--role", "replica", "--upstream", "http://x:1"][..],
         &["--assets", "s3://bucket/prefix"],
         &["--sync-listen", "127.0.0.1:8001"],
-        &["demo"],
-        &["status"],
-        &["refresh", "u/d"],
-        &["rows", "u/d"],
     ] {
         let message = resolve(arguments).unwrap_err();
         assert!(message.contains("is not built yet") && message.contains("node --hub"), "{message}");
@@ -113,6 +140,82 @@ fn listening_everywhere_falls_back_to_ipv4() {
 
 #[test]
 fn workers_may_be_none() {
-    assert_eq!(resolve(&["--workers", "0"]).unwrap().workers, []);
-    assert_eq!(resolve(&["--workers", "datasets=0,splits=3"]).unwrap().workers, [(Queue::Splits, 3)]);
+    assert_eq!(resolve(&["--workers", "0"]).unwrap().shared.workers, []);
+    let config = resolve(&["--workers", "datasets=0,splits=3"]).unwrap();
+    assert_eq!(config.shared.workers, [workers(&[Queue::Splits], 3)]);
+}
+
+#[test]
+fn a_worker_takes_one_job_at_a_time_from_both_queues_unless_told() {
+    let config = resolve_worker(&[], &[]).unwrap();
+    assert_eq!(config.shared.workers, [workers(&Queue::ALL, 1)]);
+    assert_eq!(config.listen, Listen::At("127.0.0.1:0".parse().unwrap()));
+    assert_eq!(config.assets, AssetsPlace::Folder(PathBuf::from("/srv/assets")));
+    let eighty = Some(80.0);
+    let guards = Guards { memory_pct_max: eighty, system_memory_pct_max: eighty, load_pct_max: None };
+    assert_eq!(config.shared.guards, guards);
+    for (arguments, expected) in [
+        (&["--queue", "splits", "--workers", "4"][..], vec![workers(&[Queue::Splits], 4)]),
+        (&["--queue", "splits,datasets"], vec![workers(&[Queue::Splits, Queue::Datasets], 1)]),
+        (
+            &["--workers", "datasets=1,splits=2"],
+            vec![workers(&[Queue::Datasets], 1), workers(&[Queue::Splits], 2)],
+        ),
+    ] {
+        assert_eq!(resolve_worker(arguments, &[]).unwrap().shared.workers, expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_worker_without_what_it_shares_says_what_to_do() {
+    for (arguments, mentions) in [
+        (&["--role", "worker"][..], "mongodb://"),
+        (&["--role", "worker", "--store", "embedded", "--assets", "/a"], "mongodb://"),
+        (&["--role", "worker", "--store", "mongodb://db"], "--assets"),
+    ] {
+        let message = resolve_any(arguments, &[]).unwrap_err();
+        assert!(message.contains("--role worker needs") && message.contains(mentions), "{message}");
+    }
+    for arguments in [
+        &["--queue", "cooks"][..],
+        &["--workers", "0"],
+        &["--workers", "datasets=0"],
+        &["--workers", "1000"],
+        &["--queue", "splits", "--workers", "datasets=1"],
+        &["--public-url", "http://x"],
+        &["--upstream", "http://x:1"],
+    ] {
+        let message = resolve_worker(arguments, &[]).unwrap_err();
+        assert!(message.contains(arguments[0]), "{message}");
+    }
+}
+
+#[test]
+fn dataset_viewer_variables_name_the_database_and_the_worker_listener() {
+    let variables = [
+        ("CACHE_MONGO_URL", "mongodb://u:p@db"),
+        ("QUEUE_MONGO_URL", "mongodb://u:p@db"),
+        ("CACHE_MONGO_DATABASE", "datasets_server_cache"),
+        ("WORKER_UVICORN_HOSTNAME", "0.0.0.0"),
+        ("WORKER_UVICORN_PORT", "8080"),
+        ("WORKER_MAX_MEMORY_PCT", "0"),
+    ];
+    let arguments = ["--role", "worker", "--assets", "/a"];
+    let Config::Worker(config) = resolve_any(&arguments, &variables).unwrap() else { panic!("a worker") };
+    assert_eq!(
+        config.store,
+        MongoPlace {
+            url: "mongodb://u:p@db".to_owned(),
+            cache_database: "datasets_server_cache".to_owned(),
+            queue_database: "dataset_viewer_queue".to_owned(),
+        }
+    );
+    assert!(!format!("{config:?}").contains("u:p"));
+    assert_eq!(config.listen, Listen::At("0.0.0.0:8080".parse().unwrap()));
+    assert_eq!(config.shared.guards.memory_pct_max, None);
+    let apart = [("CACHE_MONGO_URL", "mongodb://a"), ("QUEUE_MONGO_URL", "mongodb://b")];
+    assert!(resolve_any(&arguments, &apart).unwrap_err().contains("one replica set"));
+    // The option wins.
+    let config = resolve_with(&["--store", "embedded"], &variables).unwrap();
+    assert_eq!(config.store, StorePlace::Embedded);
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use outpost_model::Queue;
 use url::Url;
 
+use crate::admin_token::{AdminToken, TOKEN_CHARS_MIN};
 use crate::http::server::Listen;
 
 const DEFAULT_PORT: u16 = 8_000;
@@ -59,6 +60,15 @@ impl<'a> Environment<'a> {
                 })
             }
         }
+    }
+
+    /// A share in per cent; zero and less turn off what it guards.
+    pub(super) fn percent(&self, name: &str, default: f64) -> Result<f64, ConfigError> {
+        let Some(value) = self.text(name) else { return Ok(default) };
+        let percent: Option<f64> = value.trim().parse().ok();
+        percent.filter(|percent| percent.is_finite()).ok_or_else(|| {
+            ConfigError::wrong(name, &value, "a number of per cent, such as 80, or 0 for none")
+        })
     }
 
     pub(super) fn seconds(&self, name: &str, default: f64) -> Result<f64, ConfigError> {
@@ -113,6 +123,23 @@ pub(super) fn parse_workers(text: &str) -> Result<Vec<(Queue, usize)>, ConfigErr
     }
     workers.retain(|(_, count)| *count > 0);
     Ok(workers)
+}
+
+/// How many workers one process has.
+pub(super) fn parse_worker_count(text: &str) -> Result<usize, ConfigError> {
+    let count: Option<usize> = text.trim().parse().ok();
+    count.filter(|count| (1..=WORKERS_MAX).contains(count)).ok_or_else(|| {
+        ConfigError::wrong("--workers", text, "a number from 1 to 256, or a list such as datasets=1,splits=2")
+    })
+}
+
+pub(super) fn parse_admin_token(text: Option<&str>) -> Result<Option<AdminToken>, ConfigError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    AdminToken::new(text).map(Some).ok_or_else(|| {
+        ConfigError::sentence(format!(
+            "--admin-token: a token has at least {TOKEN_CHARS_MIN} visible ASCII characters, for example the output              of `openssl rand -hex 32`"
+        ))
+    })
 }
 
 pub(super) fn parse_duration(option: &str, text: &str) -> Result<Duration, ConfigError> {

@@ -120,7 +120,7 @@ fn refuse_early(uri: &Uri) -> Option<Response<Body>> {
         return Some(text(StatusCode::URI_TOO_LONG, "URI Too Long"));
     }
     let slashless = uri.path().strip_suffix('/')?;
-    if !router::PATHS.contains(&slashless) {
+    if !router::paths().contains(&slashless) {
         return None;
     }
     let target = uri.query().map_or_else(|| slashless.to_owned(), |query| format!("{slashless}?{query}"));

@@ -4,13 +4,13 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use super::App;
-use super::routes::{assets, rows, steps, technical, webhook};
+use super::routes::{admin, assets, rows, steps, technical, webhook};
 
 /// What the path of every asset starts with.
 pub const ASSETS_PREFIX: &str = "/assets/";
 const ASSETS: &str = "/assets/{*path}";
 
-/// Every routed path.
+/// Every routed path for readers and the Hub.
 pub const PATHS: [&str; 9] = [
     "/splits",
     "/first-rows",
@@ -23,10 +23,16 @@ pub const PATHS: [&str; 9] = [
     "/metrics",
 ];
 
+/// Every routed path, those of the admin endpoints included.
+#[must_use]
+pub fn paths() -> Vec<&'static str> {
+    PATHS.into_iter().chain(admin::PATHS).collect()
+}
+
 /// The routed path that a request's path would be answered by, when it is routed.
 #[must_use]
 pub fn template_of(path: &str) -> &str {
-    if path.starts_with(ASSETS_PREFIX) { ASSETS } else { path }
+    if path.starts_with(ASSETS_PREFIX) { ASSETS } else { admin::template_of(path) }
 }
 
 /// The routes over their state.
@@ -41,6 +47,7 @@ pub fn router(app: App) -> Router {
         .route("/healthcheck", get(technical::healthcheck))
         .route("/ready", get(technical::ready))
         .route("/metrics", get(technical::metrics))
+        .merge(admin::routes())
         .fallback(technical::not_found)
         .method_not_allowed_fallback(technical::method_not_allowed)
         .with_state(app)

@@ -1,5 +1,6 @@
 //! The handlers, by kind of endpoint.
 
+pub mod admin;
 pub mod assets;
 pub mod rows;
 pub mod steps;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -52,8 +52,20 @@ pub async fn bind(listen: Listen) -> io::Result<TcpListener> {
     }
 }
 
+/// What answers requests.
+pub trait Handle: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+impl Handle for Frame {
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send {
+        Self::handle(self, request)
+    }
+}
+
 /// Serves until `stop`, then lets open requests end for at most [`limits::SHUTDOWN_GRACE_MS`].
-pub async fn serve(listener: TcpListener, frame: Arc<Frame>, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, frame: Arc<impl Handle>, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(limits::REQUESTS_IN_FLIGHT_MAX));
     let draining = GracefulShutdown::new();
     let builder = builder();
@@ -104,7 +116,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
 fn connection(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
-    frame: Arc<Frame>,
+    frame: Arc<impl Handle>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = impl std::fmt::Display> + Send + 'static {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to turn off Nagle's algorithm");

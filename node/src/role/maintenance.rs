@@ -11,10 +11,12 @@ use futures::StreamExt;
 use outpost_model::planning::Event;
 use outpost_model::{DatasetName, DatasetRecord, limits};
 use outpost_storage::StorageError;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::HubSource;
+use crate::http::routes::admin::BackfillRequest;
 use crate::intake::{Cause, Intake};
 
 const LOOKUPS_AT_ONCE: usize = 8;
@@ -39,14 +41,20 @@ impl Checks {
     }
 }
 
-/// Runs for ever.
-pub async fn run_loop(intake: Arc<Intake>, checks: Checks) {
+/// Runs for ever. Walks over all datasets for missing work also when `requests` says so.
+pub async fn run_loop(intake: Arc<Intake>, checks: Checks, mut requests: mpsc::Receiver<BackfillRequest>) {
     let mut period = tokio::time::interval(Duration::from_millis(limits::MAINTENANCE_PERIOD_MS));
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_retries = Instant::now();
     let mut is_first = true;
     loop {
-        period.tick().await;
+        tokio::select! {
+            _ = period.tick() => {}
+            Some(request) = requests.recv() => {
+                log_failure("plan missing work", backfill(&intake, request.retry_errors).await);
+                continue;
+            }
+        }
         if checks == Checks::Visibility {
             log_failure("refresh visibilities", refresh_old(&intake).await);
         }

@@ -1,49 +1,62 @@
-//! The primary: computes and serves, with the embedded store.
+//! The primary: computes and serves.
 //!
 //! Owns the order in which the parts start, a log line each, and in which they stop: the reverse. A part that cannot
 //! start ends the node with a sentence about it; once all run, only a signal does.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use outpost_hub::{FolderHub, FolderHubOptions, HttpHub, HttpHubOptions, Hub};
-use outpost_model::limits;
-use outpost_storage::{AssetStore, Authority, EmbeddedStore, FolderAssets, Mirror};
-use outpost_worker::runtime::SystemClock;
-use outpost_worker::steps::{StepLimits, Steps};
-use outpost_worker::{WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};
+use outpost_hub::Hub;
+use outpost_model::TimestampMs;
+use outpost_model::limits::READY_CACHE_BYTES_MAX;
+use outpost_storage::{AssetStore, Authority, Mirror, Operations};
+use outpost_worker::WorkerHandle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::parts::{open_hub, start_workers, worker_groups};
 use super::progress::{Listeners, Progress};
+use super::register::{Registration, RunningJobs};
+use super::store::{self, Care, Stores};
 use super::{assets, folder, maintenance, scrub};
+use crate::admin_token::AdminToken;
+use crate::clock;
 use crate::config::{HubSource, PrimaryConfig};
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
 use crate::http::response::MaxAges;
+use crate::http::routes::admin::{AdminState, BackfillRequest, NodeFacts};
 use crate::http::routes::technical::StoreGauges;
 use crate::http::routes::webhook::WebhookState;
-use crate::http::{AppState, Readiness, router, server};
+use crate::http::{App, AppState, Readiness, router, server};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::misses::PrimaryMisses;
+
+/// What is open and shared between the parts that run.
+struct Parts {
+    started_at: TimestampMs,
+    hub: Arc<dyn Hub>,
+    authority: Arc<dyn Authority>,
+    operations: Arc<dyn Operations>,
+    mirror: Arc<dyn Mirror>,
+    assets: Arc<dyn AssetStore>,
+    admin_token: AdminToken,
+    metrics: Arc<Metrics>,
+    progress: Arc<Progress>,
+    running: Arc<RunningJobs>,
+    intake: Arc<Intake>,
+    readiness: Arc<Readiness>,
+}
 
 /// Runs a primary until `stop`.
 ///
 /// # Errors
 /// When a part cannot start.
 pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Result<()> {
-    // 1. The Hub.
-    let hub = open_hub(&config)?;
-    tracing::info!(hub = hub.describe(), "1/7 datasets come from {}", hub.describe());
-
-    // 2. The store: authority and mirror in one.
-    let store = open_store(&config.data_dir).await?;
-    let authority: Arc<dyn Authority> = Arc::new(store.clone());
-    let mirror: Arc<dyn Mirror> = Arc::new(store.clone());
-    let asset_store: Arc<dyn AssetStore> = Arc::new(open_assets(&config.data_dir).await?);
-    tracing::info!(position = %mirror.position(), "2/7 the store in {} is open", config.data_dir.display());
+    // 1. and 2. The Hub and the stores.
+    let (parts, care) = Parts::open(&config).await?;
 
     // 3. The listening socket, before any work is done for a node that nobody could reach.
     let listener = server::bind(config.listen)
@@ -55,57 +68,29 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     tracing::info!("3/7 the API will be at {address}");
 
     // 4. The workers.
-    let metrics = Metrics::new(&router::PATHS);
-    let progress = Arc::new(Progress::default());
-    let observer = Arc::new(Listeners { metrics: Arc::clone(&metrics), progress: Arc::clone(&progress) });
     let workers_stop = CancellationToken::new();
-    let workers = start_workers(&config, &authority, &hub, &asset_store, observer, &workers_stop);
-    tracing::info!(workers = ?config.workers, "4/7 workers run");
+    let workers = parts.start_workers(&config, &workers_stop);
+    tracing::info!(workers = ?config.shared.workers, "4/7 workers run");
 
     // 5. The HTTP API.
-    let intake = Arc::new(Intake::new(Arc::clone(&hub), Arc::clone(&authority), config.blocked.clone()));
-    let readiness = Arc::new(Readiness::default());
-    let app = Arc::new(AppState {
-        read: open_reads(&config, Arc::clone(&mirror), &intake, public_url.clone()),
-        assets: Arc::clone(&asset_store),
-        webhook: WebhookState { secret: config.webhook_secret.clone(), intake: Arc::clone(&intake) },
-        metrics,
-        gauges: StoreGauges::new(Arc::clone(&authority), config.data_dir.clone()),
-        readiness: Arc::clone(&readiness),
-    });
+    let (backfill, backfill_requests) = mpsc::channel(1);
+    let app = parts.app(&config, &public_url, backfill);
     let http_stop = CancellationToken::new();
-    let http =
-        tokio::spawn(server::serve(listener, Arc::new(Frame::new(Arc::clone(&app))), http_stop.clone()));
+    let frame = Arc::new(Frame::new(Arc::clone(&app)));
+    let http = tokio::spawn(server::serve(listener, frame, http_stop.clone()));
     tracing::info!(address = %address, public_url, "5/7 serving on {address}, open {public_url}/healthcheck");
 
-    // 6. and 7. The loops that bring news in, and the one that passes changes on to the ready cache.
-    let loops = TaskTracker::new();
-    let loops_stop = CancellationToken::new();
-    loops.spawn(loops_stop.clone().run_until_cancelled_owned(async move { app.read.follow_loop().await }));
-    if matches!(config.hub, HubSource::Folder(_)) {
-        loops.spawn(loops_stop.clone().run_until_cancelled_owned(folder::watch_loop(
-            Arc::clone(&hub),
-            Arc::clone(&intake),
-            Arc::clone(&progress),
-            public_url,
-        )));
-        tracing::info!("6/7 watching the folder for changes");
-    } else {
-        tracing::info!("6/7 no folder to watch, news comes by webhook");
-    }
-    let checks = maintenance::Checks::of(&config.hub);
-    loops.spawn(loops_stop.clone().run_until_cancelled_owned(maintenance::run_loop(intake, checks)));
-    loops.spawn(loops_stop.clone().run_until_cancelled_owned(scrub::run_loop(store)));
-    let assets = assets::run_loops(asset_store, mirror, authority);
-    loops.spawn(loops_stop.clone().run_until_cancelled_owned(assets));
-    loops.close();
+    // 6. and 7. The loops that bring news in, and those that keep things as they should be.
+    let loops = Loops::default();
+    loops.start(async move { app.read.follow_loop().await });
+    parts.start_news(&config, &loops, public_url);
+    parts.start_upkeep(&config, &loops, backfill_requests, care);
     tracing::info!("7/7 maintenance runs; the primary is up");
 
     // The way down: tell load balancers, then stop in reverse. HTTP and workers drain side by side.
     stop.cancelled().await;
-    readiness.start_draining();
-    loops_stop.cancel();
-    loops.wait().await;
+    parts.readiness.start_draining();
+    loops.end().await;
     workers_stop.cancel();
     http_stop.cancel();
     if let Err(error) = http.await {
@@ -117,87 +102,128 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
-fn open_reads(
-    config: &PrimaryConfig,
-    mirror: Arc<dyn Mirror>,
-    intake: &Arc<Intake>,
-    public_url: String,
-) -> ReadState {
-    let misses = Arc::new(PrimaryMisses::new(Arc::clone(intake), config.limits.hub_wait));
-    let max_ages = MaxAges::new(config.limits.max_age_long_s, config.limits.max_age_short_s);
-    ReadState::new(mirror, misses, public_url, max_ages, limits::READY_CACHE_BYTES_MAX)
+impl Parts {
+    async fn open(config: &PrimaryConfig) -> anyhow::Result<(Self, Care)> {
+        let started_at = clock::now();
+        let hub = open_hub(&config.shared, Some(config.data_dir.join("folder-hashes")))?;
+        tracing::info!(hub = hub.describe(), "1/7 datasets come from {}", hub.describe());
+        let Stores { authority, operations, mirror, care } =
+            store::open(&config.store, &config.data_dir).await?;
+        let assets = store::open_assets(&config.assets, &config.data_dir).await?;
+        let admin_token = admin_token(config)?;
+        tracing::info!(position = %mirror.position(), "2/7 the store in {} is open", config.data_dir.display());
+        let parts = Self {
+            started_at,
+            intake: Arc::new(Intake::new(Arc::clone(&hub), Arc::clone(&authority), config.blocked.clone())),
+            hub,
+            authority,
+            operations,
+            mirror,
+            assets,
+            admin_token,
+            metrics: Metrics::new(&router::paths()),
+            progress: Arc::default(),
+            running: Arc::default(),
+            readiness: Arc::default(),
+        };
+        Ok((parts, care))
+    }
+
+    fn start_workers(&self, config: &PrimaryConfig, stop: &CancellationToken) -> WorkerHandle {
+        let observer = Arc::new(Listeners {
+            metrics: Arc::clone(&self.metrics),
+            progress: Some(Arc::clone(&self.progress)),
+            running: Arc::clone(&self.running),
+        });
+        start_workers(&config.shared, &self.authority, &self.hub, &self.assets, observer, stop)
+    }
+
+    fn app(&self, config: &PrimaryConfig, public_url: &str, backfill: mpsc::Sender<BackfillRequest>) -> App {
+        let limits = &config.shared.limits;
+        let misses = Arc::new(PrimaryMisses::new(Arc::clone(&self.intake), limits.hub_wait));
+        let max_ages = MaxAges::new(limits.max_age_long_s, limits.max_age_short_s);
+        let mirror = Arc::clone(&self.mirror);
+        Arc::new(AppState {
+            read: ReadState::new(mirror, misses, public_url.to_owned(), max_ages, READY_CACHE_BYTES_MAX),
+            assets: Arc::clone(&self.assets),
+            webhook: WebhookState { secret: config.webhook_secret.clone(), intake: Arc::clone(&self.intake) },
+            admin: AdminState {
+                token: self.admin_token.clone(),
+                operations: Arc::clone(&self.operations),
+                authority: Arc::clone(&self.authority),
+                intake: Arc::clone(&self.intake),
+                backfill,
+                node: NodeFacts {
+                    role: "primary",
+                    store: config.store.to_string(),
+                    started_at: self.started_at,
+                },
+                pages: limits.admin_pages,
+            },
+            metrics: Arc::clone(&self.metrics),
+            gauges: StoreGauges::new(Arc::clone(&self.authority), config.data_dir.clone()),
+            readiness: Arc::clone(&self.readiness),
+        })
+    }
+
+    fn start_news(&self, config: &PrimaryConfig, loops: &Loops, public_url: String) {
+        if !matches!(config.shared.hub, HubSource::Folder(_)) {
+            return tracing::info!("6/7 no folder to watch, news comes by webhook");
+        }
+        let (hub, intake) = (Arc::clone(&self.hub), Arc::clone(&self.intake));
+        loops.start(folder::watch_loop(hub, intake, Arc::clone(&self.progress), public_url));
+        tracing::info!("6/7 watching the folder for changes");
+    }
+
+    fn start_upkeep(
+        &self,
+        config: &PrimaryConfig,
+        loops: &Loops,
+        requests: mpsc::Receiver<BackfillRequest>,
+        care: Care,
+    ) {
+        let checks = maintenance::Checks::of(&config.shared.hub);
+        loops.start(maintenance::run_loop(Arc::clone(&self.intake), checks, requests));
+        match care {
+            Care::Scrub(store) => loops.start(scrub::run_loop(store)),
+        }
+        let (mirror, authority) = (Arc::clone(&self.mirror), Arc::clone(&self.authority));
+        loops.start(assets::run_loops(Arc::clone(&self.assets), mirror, authority));
+        let groups = worker_groups(&config.shared);
+        let (operations, running) = (Arc::clone(&self.operations), Arc::clone(&self.running));
+        if let Some(registration) = Registration::of(operations, running, &groups) {
+            // It says goodbye at the end, so it is told instead of dropped.
+            loops.tracker.spawn(registration.run(loops.stop.clone()));
+        }
+    }
 }
 
-fn open_hub(config: &PrimaryConfig) -> anyhow::Result<Arc<dyn Hub>> {
-    Ok(match &config.hub {
-        HubSource::Endpoint(endpoint) => Arc::new(HttpHub::new(HttpHubOptions {
-            token: config.hub_token.clone(),
-            ..HttpHubOptions::new(endpoint)
-        })?),
-        HubSource::Folder(root) => Arc::new(FolderHub::open(FolderHubOptions {
-            hashes_file: Some(config.data_dir.join("folder-hashes")),
-            ..FolderHubOptions::new(root)
-        })?),
+/// Loops that run until the node stops.
+#[derive(Default)]
+struct Loops {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Loops {
+    fn start(&self, body: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(body));
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// The operator's token, or the one in the data directory.
+fn admin_token(config: &PrimaryConfig) -> anyhow::Result<AdminToken> {
+    if let Some(token) = &config.admin_token {
+        return Ok(token.clone());
+    }
+    let file = AdminToken::file(&config.data_dir);
+    AdminToken::of_directory(&config.data_dir).with_context(|| {
+        format!("failed to keep a token for operators in {}; give one with --admin-token", file.display())
     })
-}
-
-async fn open_store(data_dir: &Path) -> anyhow::Result<EmbeddedStore> {
-    let directory = data_dir.join("store");
-    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory)).await;
-    let store = opened.context("failed to open the store")?.with_context(|| {
-        format!("failed to open the store in {}; choose another --data-dir", data_dir.display())
-    })?;
-    let report = store.open_report();
-    if let Some(set_aside) = &report.set_aside {
-        tracing::warn!("the store was damaged and set aside in {}; it is rebuilt", set_aside.display());
-    }
-    if report.jobs_interrupted > 0 {
-        tracing::info!(
-            jobs = report.jobs_interrupted,
-            "{} interrupted jobs run again",
-            report.jobs_interrupted
-        );
-    }
-    Ok(store)
-}
-
-async fn open_assets(data_dir: &Path) -> anyhow::Result<FolderAssets> {
-    let directory = data_dir.join("assets");
-    let opened = tokio::task::spawn_blocking(move || FolderAssets::open(&directory)).await;
-    let store = opened.context("failed to open the store of assets")?.with_context(|| {
-        format!("failed to open the assets in {}; choose another --data-dir", data_dir.display())
-    })?;
-    if let Some(set_aside) = &store.open_report().set_aside {
-        tracing::warn!(
-            "the index of assets was damaged and set aside in {}; assets are missing until their datasets are computed again",
-            set_aside.display()
-        );
-    }
-    Ok(store)
-}
-
-fn start_workers(
-    config: &PrimaryConfig,
-    authority: &Arc<dyn Authority>,
-    hub: &Arc<dyn Hub>,
-    assets: &Arc<dyn AssetStore>,
-    observer: Arc<Listeners>,
-    stop: &CancellationToken,
-) -> WorkerHandle {
-    let groups = config.workers.iter();
-    let groups = groups.map(|(queue, workers)| WorkerGroup { queues: vec![*queue], workers: *workers });
-    let pool = WorkerConfig {
-        job_duration_ms_max: config.limits.job_duration_ms_max,
-        observer,
-        ..WorkerConfig::new(groups.collect())
-    };
-    let limits = StepLimits {
-        names: config.limits.names.clone(),
-        first_rows: config.limits.first_rows.clone(),
-        ..StepLimits::default()
-    };
-    let steps =
-        Steps::new(Arc::clone(authority), Arc::clone(hub), limits).with_asset_store(Arc::clone(assets));
-    let steps = Arc::new(steps);
-    WorkerPool::start(pool, Arc::clone(authority), steps, Arc::new(SystemClock), stop)
 }

@@ -1,4 +1,4 @@
-//! How far the first pass over a folder is, in log lines.
+//! How far the first pass over a folder is, in log lines, and the listeners that workers report to.
 //!
 //! Owns the count of datasets whose jobs have all ended. Learns from the workers which datasets moved and looks only
 //! at those. Logs at most once per [`limits::PROGRESS_PERIOD_MS`]. A state that cannot be read is looked at again.
@@ -12,19 +12,31 @@ use outpost_worker::runtime::{JobReport, Observer};
 
 use crate::intake::Intake;
 use crate::metrics::Metrics;
+use crate::role::register::RunningJobs;
 
 /// Passes what workers report on to the metrics and to the progress.
 pub struct Listeners {
     /// Counts jobs.
     pub metrics: Arc<Metrics>,
-    /// Follows the first pass.
-    pub progress: Arc<Progress>,
+    /// Follows the first pass, on a node that watches a folder.
+    pub progress: Option<Arc<Progress>>,
+    /// Knows what runs.
+    pub running: Arc<RunningJobs>,
 }
 
 impl Observer for Listeners {
+    fn job_started(&self, key: &ArtifactKey) {
+        self.running.job_started(key);
+        self.metrics.set_running_jobs(self.running.count());
+    }
+
     fn job_ended(&self, report: &JobReport) {
         self.metrics.job_ended(report);
-        self.progress.moved(report.key.dataset());
+        self.running.job_ended(report);
+        self.metrics.set_running_jobs(self.running.count());
+        if let Some(progress) = &self.progress {
+            progress.moved(report.key.dataset());
+        }
     }
 
     fn authority_failed(&self, call: &'static str) {

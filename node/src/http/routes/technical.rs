@@ -13,11 +13,13 @@ use outpost_storage::{Authority, QueueStats};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::http::App;
 use crate::http::response::{text, text_no_store};
+use crate::http::{App, Readiness};
 use crate::metrics::StoreReading;
 
-const EXPOSITION: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// Type of the Prometheus text.
+pub(in crate::http) const EXPOSITION: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const SIZE_AGE: Duration = Duration::from_secs(10);
 
 /// What `/metrics` reads from the stores when scraped.
@@ -74,7 +76,12 @@ pub async fn healthcheck() -> Response<Body> {
 
 /// `GET /ready`: whether a load balancer should send requests here.
 pub async fn ready(State(app): State<App>) -> Response<Body> {
-    if app.readiness.is_draining() {
+    readiness_text(&app.readiness)
+}
+
+/// What `/ready` answers.
+pub(in crate::http) fn readiness_text(readiness: &Readiness) -> Response<Body> {
+    if readiness.is_draining() {
         text_no_store(StatusCode::SERVICE_UNAVAILABLE, "shutting down")
     } else {
         text_no_store(StatusCode::OK, "ready")
@@ -93,7 +100,7 @@ pub async fn metrics(State(app): State<App>) -> Response<Body> {
         position_seq: app.read.position().seq,
         ready_bytes: app.read.cache().bytes(),
     };
-    let mut response = text(StatusCode::OK, app.metrics.render(&reading));
+    let mut response = text(StatusCode::OK, app.metrics.render(Some(&reading)));
     response.headers_mut().insert(CONTENT_TYPE, EXPOSITION);
     response
 }

@@ -1,0 +1,74 @@
+//! What a primary needs to know.
+
+use std::path::PathBuf;
+
+use super::store::{AssetsPlace, StorePlace};
+use super::values::{self, ConfigError, Environment};
+use super::{Guards, Limits, Shared, Workers};
+use crate::admin_token::AdminToken;
+use crate::cli::Cli;
+use crate::http::server::Listen;
+use crate::support::BlockList;
+
+const WORKERS: &str = "datasets=1,splits=2";
+
+/// Everything that a primary needs to know.
+#[derive(Debug, Clone)]
+pub struct PrimaryConfig {
+    /// Hub, workers and limits.
+    pub shared: Shared,
+    /// Address of the public API.
+    pub listen: Listen,
+    /// Base of asset URLs, without a trailing slash; `None` for `http://localhost:<port>`.
+    pub public_url: Option<String>,
+    /// The node's directory.
+    pub data_dir: PathBuf,
+    /// Where cache and queue live.
+    pub store: StorePlace,
+    /// Where assets are.
+    pub assets: AssetsPlace,
+    /// Expected from senders of webhooks.
+    pub webhook_secret: Option<String>,
+    /// Expected from operators; `None` for the one that the node makes in its directory.
+    pub admin_token: Option<AdminToken>,
+    /// Datasets that are not served.
+    pub blocked: BlockList,
+}
+
+impl PrimaryConfig {
+    pub(super) fn resolve(cli: &Cli, environment: &Environment<'_>) -> Result<Self, ConfigError> {
+        let role = "primary; use --workers for its workers";
+        super::refuse_foreign("--queue", !cli.queue.is_empty(), role, "worker")?;
+        super::refuse_foreign("--upstream", !cli.upstream.is_empty(), "primary", "replica")?;
+        if let Some(address) = &cli.sync_listen {
+            values::check_sync_listen(address, cli.sync_token.as_deref())?;
+            return Err(super::unbuilt("--sync-listen"));
+        }
+        let store = StorePlace::resolve(cli, environment)?;
+        let assets = AssetsPlace::resolve(cli)?;
+        Ok(Self {
+            listen: values::parse_listen(cli.listen.as_deref())?,
+            public_url: cli.public_url.as_deref().map(values::parse_public_url).transpose()?,
+            data_dir: super::resolve_data_dir(cli)?,
+            shared: resolve_shared(cli, environment)?,
+            webhook_secret: environment.secret(cli.webhook_secret.as_deref(), &["API_HF_WEBHOOK_SECRET"]),
+            admin_token: values::parse_admin_token(cli.admin_token.as_deref())?,
+            blocked: super::resolve_blocked(environment)?,
+            store,
+            assets,
+        })
+    }
+}
+
+fn resolve_shared(cli: &Cli, environment: &Environment<'_>) -> Result<Shared, ConfigError> {
+    let workers = values::parse_workers(cli.workers.as_deref().unwrap_or(WORKERS))?;
+    let workers = workers.into_iter().map(|(queue, count)| Workers { queues: vec![queue], count });
+    Ok(Shared {
+        hub: super::resolve_hub(cli, environment)?,
+        hub_token: super::resolve_hub_token(cli, environment),
+        workers: workers.collect(),
+        // A primary also serves: its workers go on at the pace that memory allows, unless the operator says otherwise.
+        guards: Guards::resolve(environment, 0.0)?,
+        limits: Limits::resolve(environment)?,
+    })
+}

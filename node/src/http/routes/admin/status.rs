@@ -1,0 +1,50 @@
+//! `GET /admin/status`: the node, its queue, its workers and its cache at a glance.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use outpost_model::{JobStatus, limits};
+use outpost_storage::{JobFilter, StorageError};
+
+use super::guard::Operator;
+use super::params::AdminError;
+use super::wire::{NodeItem, QueueItem, Status, WorkerItem, time_text};
+use crate::clock;
+use crate::http::App;
+use crate::http::response::json_no_store;
+
+/// Takes one look.
+pub(super) async fn status(_: Operator, State(app): State<App>) -> Response<Body> {
+    match look(&app).await {
+        Ok(status) => json_no_store(StatusCode::OK, &status),
+        Err(error) => AdminError::from(error).into_response(),
+    }
+}
+
+async fn look(app: &App) -> Result<Status, StorageError> {
+    let admin = &app.admin;
+    let started = JobFilter { status: Some(JobStatus::Started), ..JobFilter::default() };
+    // The authority first: what it had then, a current mirror has now.
+    let authority_position = admin.authority.position().await?;
+    let position = app.read.position();
+    let overview = admin.operations.overview().await?;
+    let running = admin.operations.jobs(&started, None, limits::STATUS_JOBS_MAX).await?;
+    let now = clock::now();
+    let workers = admin.operations.workers(now).await?;
+    Ok(Status {
+        node: NodeItem {
+            role: admin.node.role.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store: admin.node.store.clone(),
+            started_at: time_text(admin.node.started_at),
+        },
+        position: position.to_string(),
+        authority_position: authority_position.to_string(),
+        is_current: position.epoch == authority_position.epoch && position.seq >= authority_position.seq,
+        datasets: overview.datasets,
+        queue: overview.queue.into_iter().map(|depth| QueueItem::new(depth, now)).collect(),
+        running: running.items.into_iter().map(Into::into).collect(),
+        workers: workers.into_iter().map(|worker| WorkerItem::new(worker, now)).collect(),
+        entries: overview.entries.into_iter().map(Into::into).collect(),
+    })
+}
