@@ -11,7 +11,11 @@ pub(super) fn render(status: &Status) -> String {
     let node = &status.node;
     let mut page = plain(&format!(
         "{} {} over {}, since {} UTC, {} datasets\n",
-        node.role, node.version, node.store, node.started_at, status.datasets
+        node.role,
+        node.version,
+        node.store,
+        moment(&node.started_at),
+        status.datasets
     ));
     let state = if status.is_current { "the authority stands at the same" } else { "behind the authority" };
     page.push_str(&plain(&format!("position {}, {state}", status.position)));
@@ -59,7 +63,7 @@ fn running(jobs: &[JobItem]) -> Table {
         Table::new(&[("step", Left), ("dataset", Left), ("config", Left), ("split", Left), ("since", Left)]);
     for job in jobs {
         let text = |name: &Option<String>| name.clone().unwrap_or_default();
-        let since = text(&job.started_at);
+        let since = moment(job.started_at.as_deref().unwrap_or_default());
         table.push([job.kind.clone(), job.dataset.clone(), text(&job.config), text(&job.split), since]);
     }
     table
@@ -81,7 +85,7 @@ fn workers(workers: &[WorkerItem]) -> Table {
             worker.pid.to_string(),
             worker.queues.join(","),
             format!("{}/{}", worker.jobs.len(), worker.workers),
-            worker.started_at.clone(),
+            moment(&worker.started_at),
             format!("{} ago", age(worker.seen_age_ms)),
             if worker.is_lost { "lost".to_owned() } else { String::new() },
         ]);
@@ -100,6 +104,11 @@ fn stored(status: &Status) -> Table {
         ]);
     }
     table
+}
+
+/// A time to the second, as people write it.
+fn moment(time: &str) -> String {
+    time.chars().take(19).map(|c| if c == 'T' { ' ' } else { c }).collect()
 }
 
 /// A duration in its two largest units.
@@ -167,7 +176,7 @@ mod tests {
     fn the_page_says_what_waits_what_runs_and_who_is_lost() {
         let page = render(&status());
         for line in [
-            "primary 0.1.0 over embedded, since 2026-01-02T03:04:05 UTC, 3 datasets",
+            "primary 0.1.0 over embedded, since 2026-01-02 03:04:05 UTC, 3 datasets",
             "position ab:7, behind the authority: ab:9",
             "step                waiting   oldest  running  longest",
             "config-split-names       12  1 min 1 s        0",
