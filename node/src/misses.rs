@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use outpost_hub::HubError;
-use outpost_model::{DatasetName, ErrorCode, Position, Revision, StepKind, limits};
+use outpost_model::{ArtifactKey, DatasetName, ErrorCode, Position, Revision, StepKind, Visibility, limits};
 use outpost_storage::StorageError;
 use tokio::sync::Semaphore;
 
 use crate::http::error::{ApiError, Caller};
-use crate::http::read::Misses;
+use crate::http::read::{Missed, Misses};
 use crate::intake::{Cause, Intake, IntakeError, Outcome};
 use crate::recent::Recent;
 
@@ -72,8 +72,10 @@ impl Lookups {
 enum Verdict {
     /// Work that leads to it is queued.
     Coming,
-    /// The dataset has been computed and this is no part of it.
+    /// The dataset has been computed and this is no part of what the mirror has.
     Absent,
+    /// The dataset is not public; the mirror has still to learn it.
+    Withheld,
     /// Nothing is known.
     Unknown,
 }
@@ -176,7 +178,11 @@ impl PrimaryMisses {
     /// Rules 1 and 2 of the section. A verdict is as good as the revision that it was found at, for a moment.
     async fn verdict(&self, dataset: &DatasetName, kind: StepKind) -> Result<Verdict, StorageError> {
         let authority = self.intake.authority();
-        let revision = authority.dataset(dataset).await?.map(|record| record.revision);
+        let record = authority.dataset(dataset).await?;
+        if record.as_ref().is_some_and(|record| record.visibility != Visibility::Public) {
+            return Ok(Verdict::Withheld);
+        }
+        let revision = record.map(|record| record.revision);
         let key = (dataset.clone(), kind);
         if let Some(known) = self.recent_verdict(&key, revision.as_ref()) {
             return Ok(known);
@@ -200,6 +206,13 @@ impl PrimaryMisses {
         Ok(verdict)
     }
 
+    /// A mirror that others fill may have still to get what is stored.
+    async fn look_behind_the_mirror(&self, key: Option<&ArtifactKey>) -> Result<Verdict, StorageError> {
+        let Some(key) = key else { return Ok(Verdict::Absent) };
+        let stored = self.intake.authority().entry(key).await?;
+        Ok(if stored.is_some() { Verdict::Coming } else { Verdict::Absent })
+    }
+
     fn recent_verdict(&self, key: &(DatasetName, StepKind), revision: Option<&Revision>) -> Option<Verdict> {
         let verdicts = lock(&self.verdicts);
         let (verdict, found_at) = verdicts.get(key)?;
@@ -209,10 +222,16 @@ impl PrimaryMisses {
 
 #[async_trait]
 impl Misses for PrimaryMisses {
-    async fn on_miss(&self, dataset: &DatasetName, kind: StepKind, caller: Caller) -> ApiError {
-        match self.verdict(dataset, kind).await {
+    async fn on_miss(&self, missed: &Missed<'_>, caller: Caller) -> ApiError {
+        let dataset = missed.dataset;
+        let verdict = match self.verdict(dataset, missed.kind).await {
+            Ok(Verdict::Absent) => self.look_behind_the_mirror(missed.key).await,
+            other => other,
+        };
+        match verdict {
             Ok(Verdict::Coming) => ApiError::not_ready(),
             Ok(Verdict::Absent) => ApiError::not_found(),
+            Ok(Verdict::Withheld) => ApiError::not_accessible(caller),
             Ok(Verdict::Unknown) => self.look_up(dataset).await.into_error(caller),
             Err(error) => {
                 tracing::error!(dataset = %dataset, %error, "failed to read the state of dataset {dataset}");

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use outpost_harness::wait_until;
 use outpost_hub::RepoInfo;
-use outpost_model::Visibility;
-use outpost_storage::{Authority, Mirror};
+use outpost_model::planning::Event;
+use outpost_model::{Priority, Revision, Visibility};
+use outpost_storage::{Authority, EmbeddedStore, Mirror};
 
-use crate::fixture::{Api, dataset, public};
+use crate::fixture::{Api, NOW, REVISION, SECRET, dataset, first_rows, public};
 
 #[tokio::test]
 async fn a_miss_of_a_supported_dataset_queues_it() {
@@ -75,4 +76,25 @@ async fn what_is_not_served_leaves_no_trace_in_the_store() {
     }
     assert_eq!(Mirror::position(&api.store), before);
     assert_eq!(api.store.stats().await.unwrap().datasets, 0);
+}
+
+#[tokio::test]
+async fn what_a_mirror_has_still_to_get_is_not_ready_instead_of_absent() {
+    let behind = tempfile::tempdir().unwrap();
+    let mirror = EmbeddedStore::open(behind.path()).unwrap();
+    let api = Api::start_over(Some(SECRET), "", |_| Arc::new(mirror)).await;
+    api.serve(&first_rows(1, 1, false)).await;
+    let calls = api.hub.calls();
+    let rows = "/first-rows?dataset=u/d&config=default&split=";
+    api.get(&format!("{rows}train")).await.is_error(500, "ResponseNotReady");
+    api.get(&format!("{rows}test")).await.is_error(404, "ResponseNotFound");
+    let withheld = Event::Revision {
+        revision: Revision::new(REVISION).unwrap(),
+        visibility: Visibility::Gated,
+        priority: Priority::Normal,
+        force: false,
+    };
+    api.store.submit(&dataset("u/d"), &withheld, NOW).await.unwrap();
+    api.get(&format!("{rows}train")).await.is_error(401, "ExternalUnauthenticatedError");
+    assert_eq!(api.hub.calls(), calls);
 }

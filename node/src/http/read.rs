@@ -26,7 +26,18 @@ use super::response::{MaxAges, Ready, ReadyHead};
 pub trait Misses: Send + Sync + 'static {
     /// Sees to it that the answer comes if it can, and says what to tell the reader meanwhile
     /// (http-api.md section 2).
-    async fn on_miss(&self, dataset: &DatasetName, kind: StepKind, caller: Caller) -> ApiError;
+    async fn on_miss(&self, missed: &Missed<'_>, caller: Caller) -> ApiError;
+}
+
+/// What a reader asked for and the mirror does not have.
+#[derive(Debug, Clone, Copy)]
+pub struct Missed<'a> {
+    /// The dataset.
+    pub dataset: &'a DatasetName,
+    /// The step that computes it.
+    pub kind: StepKind,
+    /// Its address, unless it has names that no artifact can have.
+    pub key: Option<&'a ArtifactKey>,
 }
 
 /// What the mirror knows of a dataset that is not withheld.
@@ -120,7 +131,8 @@ impl ReadState {
             Target::NoSuchDataset => Err(ApiError::not_accessible(caller)),
             Target::NoSuchArtifact { dataset, kind } => {
                 self.check_readable(&dataset, caller)?;
-                Err(self.misses.on_miss(&dataset, kind, caller).await)
+                let missed = Missed { dataset: &dataset, kind, key: None };
+                Err(self.misses.on_miss(&missed, caller).await)
             }
         }
     }
@@ -144,7 +156,8 @@ impl ReadState {
         };
         let Some(entry) = entry else {
             drop(filling);
-            return Err(self.misses.on_miss(key.dataset(), key.kind(), caller).await);
+            let missed = Missed { dataset: key.dataset(), kind: key.kind(), key: Some(key) };
+            return Err(self.misses.on_miss(&missed, caller).await);
         };
         let ready = Arc::new(self.make_ready(entry, view, encoding).await?);
         self.cache.insert(since, key, view, encoding, &ready);
