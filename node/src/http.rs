@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use outpost_storage::AssetStore;
 
+use crate::feed::FeedView;
 use crate::metrics::Metrics;
 
 use read::ReadState;
@@ -46,6 +47,8 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// What `/metrics` shows of the stores.
     pub gauges: StoreGauges,
+    /// What fills the mirror, when that is not the authority itself.
+    pub feed: Option<Arc<dyn FeedView>>,
     /// What `/ready` says.
     pub readiness: Arc<Readiness>,
 }

@@ -16,6 +16,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::feed::FeedReading;
+
 /// Handles of one (method, path).
 struct RouteSeries {
     requests: IntCounter,
@@ -54,6 +56,7 @@ struct StoreSeries {
     position_seq: IntGauge,
     store_bytes: IntGauge,
     ready_bytes: IntGauge,
+    feed: IntGaugeVec,
 }
 
 /// A request being answered, in progress until dropped; its response is counted by [`Counting::finish`].
@@ -75,6 +78,8 @@ pub struct StoreReading {
     pub position_seq: u64,
     /// Bytes of the ready cache.
     pub ready_bytes: usize,
+    /// What fills the mirror.
+    pub feed: Option<FeedReading>,
 }
 
 const REQUEST_BUCKETS_S: &[f64] = &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -186,6 +191,7 @@ impl StoreSeries {
             position_seq: gauge("outpost_position_seq", "Seq of the position that the mirror stands at."),
             store_bytes: gauge("outpost_store_bytes", "Size of the data directory in bytes."),
             ready_bytes: gauge("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
+            feed: gauges(registry, "outpost_feed", "What fills the mirror, by figure.", &["figure"]),
         }
     }
 
@@ -204,6 +210,10 @@ impl StoreSeries {
         self.position_seq.set(gauge(reading.position_seq));
         self.store_bytes.set(gauge(reading.store_bytes));
         self.ready_bytes.set(gauge(reading.ready_bytes as u64));
+        self.feed.reset();
+        for (figure, value) in reading.feed.iter().flat_map(FeedReading::figures) {
+            self.feed.with_label_values(&[figure]).set(gauge(value));
+        }
     }
 }
 

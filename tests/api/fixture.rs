@@ -14,6 +14,7 @@ use outpost_model::{
     ArtifactKey, DatasetName, Entry, ErrorCode, Queue, Revision, StepKind, TimestampMs, Visibility, limits,
 };
 use outpost_node::admin_token::AdminToken;
+use outpost_node::feed::{FeedReading, FeedView};
 use outpost_node::http::frame::Frame;
 use outpost_node::http::read::ReadState;
 use outpost_node::http::response::MaxAges;
@@ -153,6 +154,15 @@ pub struct Api {
     _directory: tempfile::TempDir,
 }
 
+/// A feed that stands as a test says.
+pub struct StillFeed(pub FeedReading);
+
+impl FeedView for StillFeed {
+    fn look(&self) -> Option<FeedReading> {
+        Some(self.0.clone())
+    }
+}
+
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -194,13 +204,14 @@ impl Api {
     }
 
     pub async fn start_with(secret: Option<&str>, blocked: &str) -> Self {
-        Self::start_over(secret, blocked, |store| Arc::new(store.clone())).await
+        Self::start_over(secret, blocked, None, |store| Arc::new(store.clone())).await
     }
 
-    /// As the others, reading from a mirror of the test's own.
+    /// As the others, reading from a mirror of the test's own that a feed fills.
     pub async fn start_over(
         secret: Option<&str>,
         blocked: &str,
+        feed: Option<StillFeed>,
         mirror: impl FnOnce(&EmbeddedStore) -> Arc<dyn Mirror>,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -234,6 +245,7 @@ impl Api {
             },
             metrics: Metrics::new(&router::paths()),
             gauges: StoreGauges::new(authority, directory.path().to_owned()),
+            feed: feed.map(|feed| -> Arc<dyn FeedView> { Arc::new(feed) }),
             readiness: readiness.clone(),
         });
         let frame = Arc::new(Frame::new(app));

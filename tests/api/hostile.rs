@@ -151,7 +151,7 @@ impl Mirror for Panicking {
 
 #[tokio::test]
 async fn a_panic_and_a_damaged_record_cost_their_request_only() {
-    let api = Api::start_over(Some(SECRET), "", |store| Arc::new(Panicking(store.clone()))).await;
+    let api = Api::start_over(Some(SECRET), "", None, |store| Arc::new(Panicking(store.clone()))).await;
     api.serve(&first_rows(1, 1, false)).await;
     for uri in ["/splits?dataset=u/panic", "/splits?dataset=u/d"] {
         for _ in 0..3 {

@@ -82,7 +82,7 @@ async fn what_is_not_served_leaves_no_trace_in_the_store() {
 async fn what_a_mirror_has_still_to_get_is_not_ready_instead_of_absent() {
     let behind = tempfile::tempdir().unwrap();
     let mirror = EmbeddedStore::open(behind.path()).unwrap();
-    let api = Api::start_over(Some(SECRET), "", |_| Arc::new(mirror)).await;
+    let api = Api::start_over(Some(SECRET), "", None, |_| Arc::new(mirror)).await;
     api.serve(&first_rows(1, 1, false)).await;
     let calls = api.hub.calls();
     let rows = "/first-rows?dataset=u/d&config=default&split=";

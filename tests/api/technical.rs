@@ -1,6 +1,13 @@
 //! `/healthcheck`, `/ready`, `/metrics`.
 
-use crate::fixture::{Api, first_rows};
+use std::sync::Arc;
+
+use outpost_model::planning::Event;
+use outpost_model::{Priority, Revision, Visibility};
+use outpost_node::feed::FeedReading;
+use outpost_storage::{Authority, EmbeddedStore};
+
+use crate::fixture::{Api, NOW, REVISION, SECRET, StillFeed, dataset, first_rows};
 
 #[tokio::test]
 async fn the_healthcheck_is_ok_and_not_cached() {
@@ -48,4 +55,26 @@ async fn metrics_count_requests_and_what_is_stored() {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     assert!(value("outpost_store_bytes") > 0.0 && value("outpost_position_seq") > 0.0);
+}
+
+#[tokio::test]
+async fn a_node_whose_mirror_was_never_filled_is_not_ready() {
+    let behind = tempfile::tempdir().unwrap();
+    let mirror = EmbeddedStore::open(behind.path()).unwrap();
+    let reading = FeedReading { phase: "scanning", lag_s: 7, quarantined: 3, ..FeedReading::default() };
+    let filled = mirror.clone();
+    let api = Api::start_over(Some(SECRET), "", Some(StillFeed(reading)), |_| Arc::new(mirror)).await;
+    assert_eq!(api.get("/ready").await.status, 503);
+    let metrics = api.get("/metrics").await.text().to_owned();
+    for line in [r#"outpost_feed{figure="lag_seconds"} 7"#, r#"outpost_feed{figure="quarantined"} 3"#] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    let event = Event::Revision {
+        revision: Revision::new(REVISION).unwrap(),
+        visibility: Visibility::Public,
+        priority: Priority::Normal,
+        force: false,
+    };
+    filled.submit(&dataset("u/d"), &event, NOW).await.unwrap();
+    assert_eq!(api.get("/ready").await.status, 200);
 }

@@ -17,12 +17,7 @@ pub(super) fn render(status: &Status) -> String {
         moment(&node.started_at),
         status.datasets
     ));
-    let state = if status.is_current { "the authority stands at the same" } else { "behind the authority" };
-    page.push_str(&plain(&format!("position {}, {state}", status.position)));
-    if !status.is_current {
-        page.push_str(&plain(&format!(": {}", status.authority_position)));
-    }
-    page.push('\n');
+    page.push_str(&plain(&format!("position {}, {}\n", status.position, standing(status))));
     let sections = [
         ("Queue", queue(&status.queue), "nothing waits, nothing runs"),
         ("Running", running(&status.running), "nothing"),
@@ -34,6 +29,25 @@ pub(super) fn render(status: &Status) -> String {
         page.push_str(&format!("\n{title}\n{content}"));
     }
     page
+}
+
+/// How the mirror stands to its authority.
+fn standing(status: &Status) -> String {
+    let Some(feed) = &status.feed else {
+        return if status.is_current {
+            "the authority stands at the same".to_owned()
+        } else {
+            format!("behind the authority: {}", status.authority_position)
+        };
+    };
+    let mut text = format!("{} the database, {} s behind", feed.phase, feed.lag_s);
+    if feed.quarantined > 0 {
+        text.push_str(&format!(", {} documents in quarantine", feed.quarantined));
+    }
+    if let Some(error) = feed.last_error.as_ref().filter(|_| !status.is_current) {
+        text.push_str(&format!(", last failure: {}", error.replace('\n', " ")));
+    }
+    text
 }
 
 fn queue(depths: &[QueueItem]) -> Table {
@@ -126,7 +140,7 @@ fn age(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::routes::admin::wire::{EntryCountItem, NodeItem};
+    use crate::http::routes::admin::wire::{EntryCountItem, FeedItem, NodeItem};
 
     fn status() -> Status {
         let depth = |kind: &str, status: &str, jobs, oldest_age_ms| QueueItem {
@@ -145,6 +159,7 @@ mod tests {
             position: "ab:7".to_owned(),
             authority_position: "ab:9".to_owned(),
             is_current: false,
+            feed: None,
             datasets: 3,
             queue: vec![
                 depth("config-split-names", "waiting", 12, 61_000),
@@ -191,6 +206,22 @@ mod tests {
             page.lines().any(|line| line.starts_with("h ") && line.contains("1/3") && line.ends_with("lost")),
             "{page}"
         );
+    }
+
+    #[test]
+    fn a_mirror_that_is_filled_says_how_far_it_is() {
+        let mut status = status();
+        status.feed = Some(FeedItem {
+            phase: "retrying".to_owned(),
+            lag_s: 12,
+            quarantined: 2,
+            scans: 1,
+            history_losses: 0,
+            reconnects: 3,
+            last_error: Some("no\nroute".to_owned()),
+        });
+        let told = "retrying the database, 12 s behind, 2 documents in quarantine, last failure: no route";
+        assert_eq!(standing(&status), told);
     }
 
     #[test]

@@ -162,6 +162,7 @@ impl Parts {
             },
             metrics: Arc::clone(&self.metrics),
             gauges: StoreGauges::new(Arc::clone(&self.authority), config.data_dir.clone()),
+            feed: None,
             readiness: Arc::clone(&self.readiness),
         })
     }

@@ -76,6 +76,10 @@ pub async fn healthcheck() -> Response<Body> {
 
 /// `GET /ready`: whether a load balancer should send requests here.
 pub async fn ready(State(app): State<App>) -> Response<Body> {
+    // A mirror at seq 0 was never filled: it would call everything unknown.
+    if app.feed.is_some() && app.read.position().seq == 0 {
+        return text_no_store(StatusCode::SERVICE_UNAVAILABLE, "filling the mirror for the first time");
+    }
     readiness_text(&app.readiness)
 }
 
@@ -99,6 +103,7 @@ pub async fn metrics(State(app): State<App>) -> Response<Body> {
         store_bytes: app.gauges.store_bytes().await,
         position_seq: app.read.position().seq,
         ready_bytes: app.read.cache().bytes(),
+        feed: app.feed.as_ref().and_then(|feed| feed.look()),
     };
     let mut response = text(StatusCode::OK, app.metrics.render(Some(&reading)));
     response.headers_mut().insert(CONTENT_TYPE, EXPOSITION);

@@ -31,6 +31,8 @@ async fn look(app: &App) -> Result<Status, StorageError> {
     let running = admin.operations.jobs(&started, None, limits::STATUS_JOBS_MAX).await?;
     let now = clock::now();
     let workers = admin.operations.workers(now).await?;
+    let feed = app.feed.as_ref().and_then(|feed| feed.look());
+    let is_level = position.epoch == authority_position.epoch && position.seq >= authority_position.seq;
     Ok(Status {
         node: NodeItem {
             role: admin.node.role.to_owned(),
@@ -40,7 +42,9 @@ async fn look(app: &App) -> Result<Status, StorageError> {
         },
         position: position.to_string(),
         authority_position: authority_position.to_string(),
-        is_current: position.epoch == authority_position.epoch && position.seq >= authority_position.seq,
+        // A database's time goes on without changes to the cache: there the feed knows best.
+        is_current: feed.as_ref().map_or(is_level, |feed| feed.phase == "following" && feed.lag_s <= 1),
+        feed: feed.map(Into::into),
         datasets: overview.datasets,
         queue: overview.queue.into_iter().map(|depth| QueueItem::new(depth, now)).collect(),
         running: running.items.into_iter().map(Into::into).collect(),

@@ -9,6 +9,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::feed::FeedReading;
+
 /// A live job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobItem {
@@ -201,6 +203,9 @@ pub struct Status {
     pub authority_position: String,
     /// Whether the mirror had everything when it was asked.
     pub is_current: bool,
+    /// What fills the mirror, when that is not the authority itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedItem>,
     /// Datasets with a record.
     pub datasets: u64,
     /// The queue by step and status.
@@ -211,6 +216,39 @@ pub struct Status {
     pub workers: Vec<WorkerItem>,
     /// The cache by step, status and error.
     pub entries: Vec<EntryCountItem>,
+}
+
+/// What fills the mirror, in `/admin/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedItem {
+    /// `starting`, `scanning`, `following`, `retrying` or `stopped`.
+    pub phase: String,
+    /// Seconds by which the mirror is behind.
+    pub lag_s: u64,
+    /// Documents that could not be turned into entries.
+    pub quarantined: u64,
+    /// Times that everything was compared from the start.
+    pub scans: u64,
+    /// Times that the history to go on from was lost.
+    pub history_losses: u64,
+    /// Times that the connection was set up again.
+    pub reconnects: u64,
+    /// The last failure.
+    pub last_error: Option<String>,
+}
+
+impl From<FeedReading> for FeedItem {
+    fn from(reading: FeedReading) -> Self {
+        Self {
+            phase: reading.phase.to_owned(),
+            lag_s: reading.lag_s,
+            quarantined: reading.quarantined,
+            scans: reading.scans,
+            history_losses: reading.history_losses,
+            reconnects: reading.reconnects,
+            last_error: reading.last_error,
+        }
+    }
 }
 
 /// The node in `/admin/status`.

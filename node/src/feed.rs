@@ -1,0 +1,54 @@
+//! What fills the mirror of a node whose authority is elsewhere, as operators see it.
+//!
+//! Owns what `/admin/status`, `/metrics` and `/ready` show of it. Looking never waits.
+
+/// What fills a mirror, looked at from outside.
+pub trait FeedView: Send + Sync + 'static {
+    /// How it stands, `None` once it was stopped.
+    fn look(&self) -> Option<FeedReading>;
+}
+
+/// How a feed stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeedReading {
+    /// What it does: `starting`, `scanning`, `following`, `retrying` or `stopped`.
+    pub phase: &'static str,
+    /// Seconds by which the mirror is behind.
+    pub lag_s: u64,
+    /// Changes received.
+    pub events: u64,
+    /// Documents read.
+    pub documents: u64,
+    /// Bytes of documents read.
+    pub bytes: u64,
+    /// Times that everything was compared from the start.
+    pub scans: u64,
+    /// Times that the history to go on from was lost.
+    pub history_losses: u64,
+    /// Times that the connection was set up again.
+    pub reconnects: u64,
+    /// Damaged records that were fetched again.
+    pub mended: u64,
+    /// Documents that could not be turned into entries.
+    pub quarantined: u64,
+    /// The last failure.
+    pub last_error: Option<String>,
+}
+
+impl FeedReading {
+    /// The figures, each with its name in `/metrics`.
+    #[must_use]
+    pub fn figures(&self) -> [(&'static str, u64); 9] {
+        [
+            ("lag_seconds", self.lag_s),
+            ("events", self.events),
+            ("documents", self.documents),
+            ("bytes", self.bytes),
+            ("scans", self.scans),
+            ("history_losses", self.history_losses),
+            ("reconnects", self.reconnects),
+            ("mended", self.mended),
+            ("quarantined", self.quarantined),
+        ]
+    }
+}
