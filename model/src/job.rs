@@ -10,9 +10,9 @@ use crate::limits;
 use crate::name::Revision;
 use crate::time::TimestampMs;
 
-/// Identifies a job within its authority; never reused.
+/// Identifies a job within its authority; never reused. Wide enough for an ObjectId's 96 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct JobId(pub u64);
+pub struct JobId(pub u128);
 
 /// Claims take higher priorities first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl JobStatus {
 pub enum JobState {
     /// Not claimed; may be claimed from `not_before` on.
     Waiting {
-        /// Earliest time of the next claim, in the past for a fresh job.
+        /// Earliest time of the next claim: the job's `created_at`, in the past for a fresh job.
         not_before: TimestampMs,
     },
     /// Claimed by a worker under a lease.
@@ -124,7 +124,8 @@ pub struct Job {
     pub priority: Priority,
     /// Expected cost, 0 to 100.
     pub difficulty: u8,
-    /// When it was created.
+    /// Since when it may run: its creation, or the end of the back-off after its last failed run. Its age, by which
+    /// claims are ordered, counts from here.
     pub created_at: TimestampMs,
     /// Runs that crashed, timed out or failed transiently so far.
     pub attempts: u32,

@@ -7,6 +7,7 @@
 
 pub mod artifact;
 pub mod asset;
+pub mod budget;
 pub mod entry;
 pub mod error_code;
 pub mod graph;

@@ -279,6 +279,48 @@ pub const CHANGE_LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Damaged records of a mirror that wait to be fetched again.
 pub const MIRROR_DAMAGED_WAITING_MAX: usize = 10_000;
 
+/// Content or details of a response as BSON: the database's 16 MiB for a document, less what else is in it.
+pub const MONGO_CONTENT_BYTES_MAX: usize = 16 * 1024 * 1024 - 64 * 1024;
+/// Nesting of a stored document that is read.
+pub const MONGO_NESTING_DEPTH_MAX: usize = 200;
+/// How long a call waits for a member of the replica set that can take it.
+pub const MONGO_SERVER_SELECTION_MS: u64 = 10_000;
+/// How long opening a connection may take.
+pub const MONGO_CONNECT_MS: u64 = 5_000;
+/// Connections of one process to one member.
+pub const MONGO_CONNECTIONS_MAX: u32 = 64;
+/// Tries of one transaction that others are in the way of.
+pub const MONGO_TRANSACTION_ATTEMPTS_MAX: u32 = 40;
+/// First pause before a transaction is tried again, doubled each time; the actual pause is a random part of it.
+pub const MONGO_TRANSACTION_PAUSE_MS_MIN: u64 = 4;
+/// Longest such pause.
+pub const MONGO_TRANSACTION_PAUSE_MS_MAX: u64 = 500;
+/// Tries of a commit whose outcome the driver could not tell.
+pub const MONGO_COMMIT_ATTEMPTS_MAX: u32 = 5;
+/// Tries of a claim that others are in the way of; then there is no job this time.
+pub const MONGO_CLAIM_ATTEMPTS_MAX: u32 = 8;
+/// Documents that a read asks for at a time.
+pub const MONGO_BATCH_DOCUMENTS: u32 = 10_000;
+/// Jobs whose documents do not fit the model, remembered so that claims pass them over.
+pub const MONGO_MISFIT_JOBS_MAX: usize = 1_000;
+/// Idle workers look at a shared queue at least this often: other processes cannot wake them.
+pub const MONGO_POLL_MS_MAX: u64 = 200;
+/// How long a process trusts what it read of blocked datasets.
+pub const MONGO_BLOCKED_AGE_MS_MAX: u64 = 1_000;
+/// How often a process adds what it counted to the metrics in the database.
+pub const MONGO_METRICS_PERIOD_MS: u64 = 1_000;
+/// How long the failed runs of a job are remembered after the last one.
+pub const MONGO_ATTEMPTS_AGE_S_MAX: u64 = 7 * 24 * 3_600;
+
+/// Runs shorter than this do not count against a dataset's budget (worker-and-store.md section 2.5).
+pub const BUDGET_RUN_S_MIN: u64 = 30;
+/// How long a run counts against the budget.
+pub const BUDGET_WINDOW_MS: u64 = 3_600 * 1_000;
+/// Seconds of runs that a dataset may use per window: two machines.
+pub const BUDGET_S_MAX: u64 = 2 * 3_600;
+/// How long the jobs of a dataset wait that used more than its budget.
+pub const BLOCKAGE_MS: u64 = 6 * 3_600 * 1_000;
+
 /// One asset.
 pub const ASSET_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The text form of an asset's path, every byte of its names escaped.

@@ -1,7 +1,7 @@
 //! The authority: cache and queue, one contract for every backend.
 //!
 //! Owns the queue's rules (design section 4): at most one live job per artifact key; claims ordered by priority, then
-//! by the namespace with the least running work, then by age; a claim is a lease with a fencing token; a result is
+//! by the namespace with the least running work, then by age (jobs of one age in any order); a claim is a lease with a fencing token; a result is
 //! applied only while lease and revision hold; a crash repeats work and never loses children. Plans come from
 //! [`outpost_model::planning`] and are applied in one atomic write together with the change log and the position.
 //! When a call returns, its effect is on disk; when it fails, nothing of it took effect.
@@ -74,6 +74,27 @@ pub enum ReleaseReason {
     Drained,
 }
 
+/// Which jobs a worker takes by their expected cost (worker-and-store.md section 2.2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DifficultyRange {
+    /// Only jobs more difficult than this.
+    pub above: Option<u8>,
+    /// Only jobs at most this difficult.
+    pub up_to: Option<u8>,
+}
+
+impl DifficultyRange {
+    /// Every job.
+    pub const ALL: Self = Self { above: None, up_to: None };
+
+    /// Whether a job of this difficulty is in the range.
+    #[must_use]
+    pub fn contains(self, difficulty: u8) -> bool {
+        self.above.is_none_or(|above| difficulty > above)
+            && self.up_to.is_none_or(|up_to| difficulty <= up_to)
+    }
+}
+
 /// Depth of the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueStats {
@@ -116,7 +137,18 @@ pub trait Authority: Send + Sync + 'static {
     async fn entry(&self, key: &ArtifactKey) -> Result<Option<Entry>, StorageError>;
 
     /// Claims the next job of the given queues, `None` when none may run now.
-    async fn claim(&self, queues: &[Queue], now: TimestampMs) -> Result<Option<Claim>, StorageError>;
+    async fn claim(&self, queues: &[Queue], now: TimestampMs) -> Result<Option<Claim>, StorageError> {
+        self.claim_within(queues, DifficultyRange::ALL, now).await
+    }
+
+    /// Claims the next job of the given queues among those in a range of difficulty. Jobs of a dataset that used more
+    /// than its budget wait until its blockage ends.
+    async fn claim_within(
+        &self,
+        queues: &[Queue],
+        difficulty: DifficultyRange,
+        now: TimestampMs,
+    ) -> Result<Option<Claim>, StorageError>;
 
     /// Renews a lease. [`StorageError::LeaseLost`] tells the worker to stop.
     async fn heartbeat(&self, lease: &Lease, now: TimestampMs) -> Result<(), StorageError>;

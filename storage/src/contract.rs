@@ -11,15 +11,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use outpost_model::planning::{DatasetState, Event};
 use outpost_model::{
-    ArtifactKey, ConfigName, DatasetName, Entry, ErrorCode, Job, Priority, Queue, Revision, SplitName,
-    StepKind, TimestampMs, Visibility,
+    ArtifactKey, ConfigName, DatasetName, Entry, ErrorCode, Job, Position, Priority, Queue, Revision,
+    SplitName, StepKind, TimestampMs, Visibility,
 };
+use serde_json::json;
 
 use crate::authority::{Authority, Claim, Completion, Finished, Submitted};
 use crate::error::StorageError;
 use crate::mirror::Mirror;
 use crate::operations::Operations;
 
+pub mod budgets;
 pub mod cache;
 pub mod cancellation;
 pub mod concurrency;
@@ -45,18 +47,23 @@ pub enum Reopened {
 pub trait Subject: Send + Sync {
     /// The authority.
     fn authority(&self) -> Arc<dyn Authority>;
-    /// The operators' view of it.
-    fn operations(&self) -> Arc<dyn Operations>;
-    /// Its mirror, caught up with every acknowledged write.
-    fn mirror(&self) -> Arc<dyn Mirror>;
+    /// Its mirror, caught up with every write that was acknowledged before the call.
+    async fn mirror(&self) -> Arc<dyn Mirror>;
     /// Ends the process and starts it again. The caller dropped what it had from the others.
     async fn reopen(&mut self) -> Reopened;
+}
+
+/// A store that also answers operators.
+pub trait OperatedSubject: Subject {
+    /// The operators' view of it.
+    fn operations(&self) -> Arc<dyn Operations>;
 }
 
 /// When the cases begin.
 pub const T0: TimestampMs = TimestampMs(1_700_000_000_000);
 
-/// Runs every case of the contract as a test of its own. `$create` is a path to an `async fn() -> impl Subject`.
+/// Runs every case about an authority as a test of its own. `$create` is a path to an
+/// `async fn() -> Option<impl Subject>`; `None` when the backend cannot be had here, which it has said.
 #[macro_export]
 macro_rules! authority_contract {
     ($create:path) => {
@@ -68,7 +75,7 @@ macro_rules! authority_contract {
                 entries_survive_a_restart, oversized_values_are_refused_and_change_nothing;
             queue: a_key_has_at_most_one_live_job, a_claim_is_exclusive, higher_priorities_go_first,
                 the_namespace_with_the_least_running_work_goes_first, age_decides_within_a_namespace,
-                workers_take_only_from_their_queues, ten_thousand_jobs_of_one_namespace_do_not_delay_another,
+                workers_take_only_from_their_queues, workers_take_only_what_is_difficult_enough, ten_thousand_jobs_of_one_namespace_do_not_delay_another,
                 children_are_created_with_the_result, children_inherit_the_priority,
                 a_run_without_result_still_plans_its_children, a_waiting_child_is_not_created_twice,
                 a_running_child_runs_again_when_its_parent_ends, a_failed_parent_still_has_children,
@@ -86,18 +93,12 @@ macro_rules! authority_contract {
                 what_a_listing_no_longer_names_is_dropped,
                 a_cancelled_dataset_loses_its_jobs_and_keeps_its_entries,
                 one_artifact_is_computed_again_beside_the_others;
-            operations: live_jobs_are_listed_in_pages_by_age, live_jobs_are_listed_by_kind_dataset_and_status,
-                each_entry_is_reported_once, a_report_holds_what_was_asked_for,
-                a_cursor_that_no_listing_made_is_refused, the_overview_counts_depth_age_and_errors,
-                workers_are_known_until_they_end_or_fall_silent;
             waiting: a_worker_wakes_when_a_job_is_created, a_ready_job_ends_the_wait_at_once,
                 a_worker_wakes_when_a_back_off_ends, a_worker_wakes_when_a_child_is_created,
                 no_wake_up_is_missed;
             concurrency: many_workers_do_each_job_once, workers_that_die_lose_nothing,
                 racing_submissions_create_one_job, readers_see_whole_entries_while_they_are_replaced;
-            followers: the_mirror_reads_what_the_authority_reads, a_position_contains_what_it_was_answered_for,
-                every_change_is_in_the_log, the_log_is_read_in_pieces, the_future_is_a_gap,
-                watchers_are_told_the_latest_seq, the_position_survives_a_restart;
+            budgets: a_dataset_over_its_budget_waits, short_runs_cost_nothing;
             random: stores_agree_with_a_simple_model;
         }
     };
@@ -105,9 +106,37 @@ macro_rules! authority_contract {
         $(mod $module {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                $crate::contract::$module::$case(&mut $create().await).await;
+                if let Some(mut subject) = $create().await {
+                    $crate::contract::$module::$case(&mut subject).await;
+                }
             })+
         })+
+    };
+}
+
+/// Runs every case about what followers rely on, as [`authority_contract!`](crate::authority_contract) does.
+#[macro_export]
+macro_rules! mirror_contract {
+    ($create:path) => {
+        $crate::authority_contract! { @cases $create;
+            followers: the_mirror_reads_what_the_authority_reads, a_position_contains_what_it_was_answered_for,
+                every_change_is_in_the_log, the_log_is_read_in_pieces, the_future_is_a_gap,
+                watchers_are_told_the_latest_seq, the_position_survives_a_restart;
+        }
+    };
+}
+
+/// Runs every case about what operators ask, as [`authority_contract!`](crate::authority_contract) does, for an
+/// [`OperatedSubject`].
+#[macro_export]
+macro_rules! operations_contract {
+    ($create:path) => {
+        $crate::authority_contract! { @cases $create;
+            operations: live_jobs_are_listed_in_pages_by_age, live_jobs_are_listed_by_kind_dataset_and_status,
+                each_entry_is_reported_once, a_report_holds_what_was_asked_for,
+                a_cursor_that_no_listing_made_is_refused, the_overview_counts_depth_age_and_errors,
+                workers_are_known_until_they_end_or_fall_silent;
+        }
     };
 }
 
@@ -134,14 +163,14 @@ pub(crate) fn at_revision(name: &str, priority: Priority) -> Event {
     Event::Revision { revision: revision(name), visibility: Visibility::Public, priority, force: false }
 }
 
-/// A successful result of the claimed job.
-pub(crate) fn success(claim: &Claim, names: &[&str], body: &str) -> Entry {
+/// A successful result of the claimed job: lists the names, if it is of a kind that lists, and says a note.
+pub(crate) fn success(claim: &Claim, names: &[&str], note: &str) -> Entry {
     Entry {
         key: claim.job.key.clone(),
         http_status: 200,
         error_code: None,
         revision: claim.job.revision.clone(),
-        body: body.to_owned().into(),
+        body: body(&claim.job.key, names, note).into(),
         details: None,
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         progress: Some(1.0),
@@ -150,6 +179,33 @@ pub(crate) fn success(claim: &Claim, names: &[&str], body: &str) -> Entry {
         updated_at: T0,
         duration_ms: 12,
     }
+}
+
+/// The text of a response as every store gives it back: an object, without spaces. The names are in the places where
+/// dataset-viewer has them.
+fn body(key: &ArtifactKey, names: &[&str], note: &str) -> String {
+    let dataset = key.dataset().as_str();
+    let body = match key.kind() {
+        StepKind::DatasetConfigNames => {
+            let item = |config: &&str| json!({"dataset": dataset, "config": config});
+            json!({"config_names": names.iter().map(item).collect::<Vec<_>>(), "note": note})
+        }
+        StepKind::ConfigSplitNames => {
+            let config = key.config().map(ConfigName::as_str);
+            let item = |split: &&str| json!({"dataset": dataset, "config": config, "split": split});
+            json!({"splits": names.iter().map(item).collect::<Vec<_>>(), "note": note})
+        }
+        _ => json!({"note": note}),
+    };
+    body.to_string()
+}
+
+/// Asserts that no entry and no record of a dataset changed after `before`.
+pub(crate) async fn assert_unchanged(subject: &dyn Subject, before: Position) {
+    let mirror = subject.mirror().await;
+    assert_eq!(mirror.position().covers(&before), Some(true));
+    let changes = mirror.changes_after(before.seq, 1).unwrap();
+    assert!(changes.as_ref().is_none_or(Vec::is_empty), "{changes:?}");
 }
 
 /// A failed result of the claimed job.

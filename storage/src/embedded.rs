@@ -5,6 +5,7 @@
 //! aside and rebuilt. A failed write or flush stops the store: every later call fails with the cause.
 
 mod authority;
+mod budgets;
 mod core;
 mod entries;
 mod keys;

@@ -14,6 +14,10 @@ pub enum StorageError {
     /// A cursor was not made by the listing that it was given to.
     #[error("the cursor was not made by this listing, start again without one")]
     InvalidCursor,
+    /// The entry holds what the store cannot keep; nothing of the call took effect and the lease still holds, so that
+    /// the caller can store an error in its place.
+    #[error("the result cannot be stored: {0}")]
+    Unstorable(String),
     /// A record does not have the form that it was written in.
     #[error("a stored record is damaged: {0}")]
     Damaged(String),

@@ -15,7 +15,7 @@ use outpost_model::{
     Priority, Queue, Revision, SplitName, StepKind, TimestampMs,
 };
 use outpost_storage::{
-    Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, StorageError, Submitted,
+    Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, StorageError, Submitted,
 };
 use tokio::sync::{Notify, watch};
 
@@ -156,7 +156,12 @@ impl Authority for FakeAuthority {
         Ok(self.state().entries.get(key).cloned())
     }
 
-    async fn claim(&self, queues: &[Queue], _: TimestampMs) -> Result<Option<Claim>, StorageError> {
+    async fn claim_within(
+        &self,
+        queues: &[Queue],
+        _: DifficultyRange,
+        _: TimestampMs,
+    ) -> Result<Option<Claim>, StorageError> {
         self.check("claim")?;
         let job = {
             let mut state = self.state();
@@ -228,7 +233,7 @@ impl Authority for FakeAuthority {
 }
 
 /// A waiting first-rows job.
-pub(crate) fn job_with_id(id: u64) -> Job {
+pub(crate) fn job_with_id(id: u128) -> Job {
     Job { id: JobId(id), ..job(key(StepKind::SplitFirstRows, Some("default"), Some("train"))) }
 }
 

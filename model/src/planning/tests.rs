@@ -62,7 +62,7 @@ fn failed(key: ArtifactKey, error_code: ErrorCode, failed_runs: u32) -> EntrySum
     EntrySummary { error_code: Some(error_code), failed_runs, ..entry(key, &[]) }
 }
 
-fn waiting(id: u64, key: ArtifactKey) -> Job {
+fn waiting(id: u128, key: ArtifactKey) -> Job {
     Job {
         id: JobId(id),
         difficulty: key.kind().spec().difficulty,
@@ -75,9 +75,9 @@ fn waiting(id: u64, key: ArtifactKey) -> Job {
     }
 }
 
-fn started(id: u64, key: ArtifactKey) -> Job {
+fn started(id: u128, key: ArtifactKey) -> Job {
     let lease_expires_at = TimestampMs(1 + limits::LEASE_MS);
-    let state = JobState::Started { token: id, started_at: TimestampMs(1), lease_expires_at, rerun: false };
+    let state = JobState::Started { token: 1, started_at: TimestampMs(1), lease_expires_at, rerun: false };
     Job { state, ..waiting(id, key) }
 }
 

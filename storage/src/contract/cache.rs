@@ -2,8 +2,9 @@
 
 use outpost_model::planning::Event;
 use outpost_model::{Entry, ErrorCode, Queue, StepKind, Visibility, limits};
+use serde_json::json;
 
-use super::{Calls, Subject, T0, dataset, failure, key, revision, root, success};
+use super::{Calls, Subject, T0, assert_unchanged, dataset, failure, key, revision, root, success};
 use crate::authority::Completion;
 
 pub async fn a_stored_entry_reads_back_field_for_field(subject: &mut dyn Subject) {
@@ -11,16 +12,16 @@ pub async fn a_stored_entry_reads_back_field_for_field(subject: &mut dyn Subject
     authority.publish("u/d", "r1").await;
     let claim = authority.claim_now().await;
     let names: Vec<String> = (0..4_000).map(|n| format!("config {n} é")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let entry = Entry {
-        details: Some(vec![b'd'; 50_000].into()),
-        names,
+        details: Some(json!({"error": "d".repeat(50_000)}).to_string().into()),
         progress: Some(0.25),
-        duration_ms: u64::MAX,
-        ..success(&claim, &[], &"body ".repeat(60_000))
+        duration_ms: 1_234_567,
+        ..success(&claim, &names, &"body ".repeat(60_000))
     };
     authority.store(&claim, entry.clone()).await;
     assert_eq!(authority.entry(&entry.key).await.unwrap(), Some(entry.clone()));
-    let read = subject.mirror().get(&entry.key).unwrap().unwrap();
+    let read = subject.mirror().await.get(&entry.key).unwrap().unwrap();
     assert_eq!(read.version, entry.version());
     assert_eq!(read.body, entry.body);
     assert_eq!((read.http_status, read.error_code, read.revision), (200, None, revision("r1")));
@@ -34,13 +35,13 @@ pub async fn bodies_of_every_size_read_back(subject: &mut dyn Subject) {
         let name = format!("u/d{number}");
         authority.publish(&name, "r1").await;
         let claim = authority.claim(&Queue::ALL, T0).await.unwrap().unwrap();
-        // Bytes that do not compress, so that the stored length is about the size.
+        // Text that hardly compresses, so that the stored length is about the size.
         let mut random = fastrand::Rng::with_seed(number as u64);
-        let body: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
-        let entry = Entry { body: body.clone().into(), ..success(&claim, &[], "") };
-        authority.store(&claim, entry).await;
-        let read = subject.mirror().get(&root(&name)).unwrap().unwrap();
-        assert!(read.body == body, "a body of {size} bytes");
+        let note: String = (0..size).map(|_| random.alphanumeric()).collect();
+        let entry = success(&claim, &[], &note);
+        authority.store(&claim, entry.clone()).await;
+        let read = subject.mirror().await.get(&root(&name)).unwrap().unwrap();
+        assert!(read.body == entry.body, "a note of {size} bytes");
         // Without configs nothing follows but the dataset's own steps, which would be claimed next.
         authority.submit(&dataset(&name), &Event::Removed, T0).await.unwrap();
     }
@@ -51,8 +52,8 @@ pub async fn an_entry_is_replaced_whole(subject: &mut dyn Subject) {
     authority.publish("u/d", "r1").await;
     for size in [100_000, 10, 30_000, 200_000, 0] {
         let claim = authority.claim_now().await;
-        let details = (size > 10).then(|| vec![b'd'; size].into());
-        let body = "body ".repeat(size).into();
+        let details = (size > 10).then(|| json!({"error": "d".repeat(size)}).to_string().into());
+        let body = success(&claim, &[], &"body ".repeat(size)).body;
         let entry = Entry { body, details, ..failure(&claim, ErrorCode::HfHubError) };
         authority.store(&claim, entry.clone()).await;
         let stored = authority.entry(&root("u/d")).await.unwrap().unwrap();
@@ -64,7 +65,7 @@ pub async fn an_entry_is_replaced_whole(subject: &mut dyn Subject) {
 }
 
 pub async fn an_absent_entry_reads_as_none(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let (authority, mirror) = (subject.authority(), subject.mirror().await);
     assert_eq!(authority.entry(&root("u/d")).await.unwrap(), None);
     assert_eq!(mirror.get(&root("u/d")).unwrap(), None);
     assert_eq!(authority.dataset(&dataset("u/d")).await.unwrap(), None);
@@ -167,10 +168,9 @@ pub async fn oversized_values_are_refused_and_change_nothing(subject: &mut dyn S
     authority.publish("u/d", "r1").await;
     let claim = authority.claim_now().await;
     let before = authority.position().await.unwrap();
-    let oversized = vec![b' '; limits::CONTENT_BYTES_MAX + 1];
-    let entry = Entry { body: oversized.into(), ..success(&claim, &[], "") };
-    assert!(authority.store_at(&claim, entry, T0).await.is_err());
-    assert_eq!(authority.position().await.unwrap(), before);
+    let oversized = success(&claim, &[], &" ".repeat(limits::CONTENT_BYTES_MAX));
+    assert!(authority.store_at(&claim, oversized, T0).await.is_err());
+    assert_unchanged(subject, before).await;
     // The lease still holds and the store still works.
     authority.finish(&claim.lease, Completion::Nothing, T0).await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use outpost_model::planning::Event;
 use outpost_model::{ArtifactKey, Entry, ErrorCode, Queue, TimestampMs, limits};
 
-use super::{Calls, Subject, T0, dataset, failure, root, usual_result};
+use super::{Calls, Subject, T0, dataset, failure, root, success, usual_result};
 use crate::authority::{Authority, ReleaseReason};
 use crate::error::StorageError;
 use crate::mirror::MirrorEntry;
@@ -157,9 +157,9 @@ pub async fn racing_submissions_create_one_job(subject: &mut dyn Subject) {
     assert_eq!(authority.state_of("u/d").await.jobs.len(), 1);
 }
 
-/// Bodies do not compress and span many chunks, so that a mixture of two versions would show.
+/// Bodies hardly compress and span many chunks, so that a mixture of two versions would show.
 pub async fn readers_see_whole_entries_while_they_are_replaced(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let (authority, mirror) = (subject.authority(), subject.mirror().await);
     let done = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..3)
         .map(|_| {
@@ -181,8 +181,9 @@ pub async fn readers_see_whole_entries_while_they_are_replaced(subject: &mut dyn
         let claim = authority.claim_now().await;
         let mut random = fastrand::Rng::with_seed(number);
         let size = random.usize(20_000..60_000);
-        let body: Vec<u8> = (0..size).map(|_| random.u8(..)).collect();
-        let entry = Entry { body: body.into(), ..failure(&claim, ErrorCode::HfHubError) };
+        let note: String = (0..size).map(|_| random.alphanumeric()).collect();
+        let entry =
+            Entry { body: success(&claim, &[], &note).body, ..failure(&claim, ErrorCode::HfHubError) };
         authority.store(&claim, entry).await;
         authority.publish("u/d", &format!("r{}", number + 2)).await;
     }

@@ -10,7 +10,7 @@ use super::{Calls, Subject, T0, at_revision, dataset, revision, root, success, u
 use crate::mirror::Changed;
 
 pub async fn the_mirror_reads_what_the_authority_reads(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let authority = subject.authority();
     for name in ["u/d", "u/e", "v/f"] {
         authority.publish(name, "r1").await;
     }
@@ -18,6 +18,7 @@ pub async fn the_mirror_reads_what_the_authority_reads(subject: &mut dyn Subject
     authority.submit(&dataset("u/e"), &Event::Removed, T0).await.unwrap();
     authority.publish("v/f", "r2").await;
     authority.claim_now().await;
+    let mirror = subject.mirror().await;
     for name in ["u/d", "u/e", "v/f"] {
         assert_eq!(mirror.dataset(&dataset(name)).unwrap(), authority.dataset(&dataset(name)).await.unwrap());
         for key in steps_of(name) {
@@ -30,7 +31,8 @@ pub async fn the_mirror_reads_what_the_authority_reads(subject: &mut dyn Subject
             assert_eq!(read.revision, entry.revision);
         }
     }
-    assert_eq!(mirror.position(), authority.position().await.unwrap());
+    let position = authority.position().await.unwrap();
+    assert_eq!(subject.mirror().await.position().covers(&position), Some(true));
 }
 
 /// The artifacts of a dataset with the usual config and split.
@@ -50,9 +52,10 @@ fn steps_of(name: &str) -> Vec<ArtifactKey> {
 }
 
 pub async fn a_position_contains_what_it_was_answered_for(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let authority = subject.authority();
     let mut last = authority.position().await.unwrap();
     let submitted = authority.publish("u/d", "r1").await;
+    let mirror = subject.mirror().await;
     assert_eq!(mirror.position().covers(&submitted.position), Some(true));
     assert_eq!(mirror.dataset(&dataset("u/d")).unwrap().unwrap().revision, revision("r1"));
     assert!(submitted.position.seq > last.seq);
@@ -61,6 +64,7 @@ pub async fn a_position_contains_what_it_was_answered_for(subject: &mut dyn Subj
         let finished = authority.store(&claim, usual_result(&claim)).await;
         assert_eq!(finished.position.epoch, last.epoch);
         assert!(finished.position.seq > last.seq);
+        let mirror = subject.mirror().await;
         assert_eq!(mirror.position().covers(&finished.position), Some(true));
         assert!(mirror.get(&claim.job.key).unwrap().is_some());
         last = finished.position;
@@ -68,12 +72,12 @@ pub async fn a_position_contains_what_it_was_answered_for(subject: &mut dyn Subj
 }
 
 pub async fn every_change_is_in_the_log(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let authority = subject.authority();
     let start = authority.position().await.unwrap().seq;
     authority.publish("u/d", "r1").await;
     let done = authority.drain().await;
     let middle = authority.position().await.unwrap().seq;
-    let changes = mirror.changes_after(start, 10_000).unwrap().unwrap();
+    let changes = subject.mirror().await.changes_after(start, 10_000).unwrap().unwrap();
     assert!(changes.iter().zip(&changes[1..]).all(|((a, _), (b, _))| a < b));
     assert_eq!(changes.last().map(|(seq, _)| *seq), Some(middle));
     let mut expected: BTreeSet<String> =
@@ -82,17 +86,18 @@ pub async fn every_change_is_in_the_log(subject: &mut dyn Subject) {
     let logged: BTreeSet<String> = changes.iter().map(|(_, change)| format!("{change:?}")).collect();
     assert_eq!(logged, expected);
     authority.submit(&dataset("u/d"), &Event::Removed, T0).await.unwrap();
-    let removed = mirror.changes_after(middle, 10_000).unwrap().unwrap();
+    let removed = subject.mirror().await.changes_after(middle, 10_000).unwrap().unwrap();
     let logged: BTreeSet<String> = removed.iter().map(|(_, change)| format!("{change:?}")).collect();
     assert_eq!(logged, expected);
 }
 
 pub async fn the_log_is_read_in_pieces(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let authority = subject.authority();
     let start = authority.position().await.unwrap().seq;
     for number in 0..5 {
         authority.publish(&format!("u/d{number}"), "r1").await;
     }
+    let mirror = subject.mirror().await;
     let all = mirror.changes_after(start, 100).unwrap().unwrap();
     let (mut after, mut pieces) = (start, Vec::new());
     loop {
@@ -107,8 +112,9 @@ pub async fn the_log_is_read_in_pieces(subject: &mut dyn Subject) {
 }
 
 pub async fn the_future_is_a_gap(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let authority = subject.authority();
     let submitted = authority.publish("u/d", "r1").await;
+    let mirror = subject.mirror().await;
     let at = submitted.position.seq;
     assert_eq!(mirror.changes_after(at, 10).unwrap(), Some(Vec::new()));
     assert_eq!(mirror.changes_after(at + 1, 10).unwrap(), None);
@@ -116,7 +122,7 @@ pub async fn the_future_is_a_gap(subject: &mut dyn Subject) {
 }
 
 pub async fn watchers_are_told_the_latest_seq(subject: &mut dyn Subject) {
-    let (authority, mirror) = (subject.authority(), subject.mirror());
+    let (authority, mirror) = (subject.authority(), subject.mirror().await);
     let mut watch = mirror.watch();
     let submitted = authority.publish("u/d", "r1").await;
     let patience = Duration::from_secs(30);
@@ -133,11 +139,11 @@ pub async fn the_position_survives_a_restart(subject: &mut dyn Subject) {
     drop(authority);
     subject.reopen().await;
     assert_eq!(subject.authority().position().await.unwrap(), before);
-    assert_eq!(subject.mirror().position(), before);
+    assert_eq!(subject.mirror().await.position(), before);
     let event = at_revision("r2", Priority::Normal);
     let submitted = subject.authority().submit(&dataset("u/d"), &event, T0).await.unwrap();
     assert_eq!(submitted.position.epoch, before.epoch);
     assert!(submitted.position.seq > before.seq);
-    let changes = subject.mirror().changes_after(before.seq, 100).unwrap().unwrap();
+    let changes = subject.mirror().await.changes_after(before.seq, 100).unwrap().unwrap();
     assert!(changes.iter().any(|(_, change)| *change == Changed::Entry(root("u/d"))));
 }

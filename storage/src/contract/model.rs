@@ -53,7 +53,13 @@ impl Model {
         self.apply(dataset, tasks, now);
     }
 
-    pub(super) fn claim(&mut self, queues: &[Queue], now: TimestampMs) -> Option<ModelClaim> {
+    /// Claims the next job. Among jobs that are equally next, which is up to a store, the one of `chosen` is taken.
+    pub(super) fn claim(
+        &mut self,
+        queues: &[Queue],
+        now: TimestampMs,
+        chosen: Option<&ArtifactKey>,
+    ) -> Option<ModelClaim> {
         let running = |job: &Job| {
             let namespace = job.key.dataset().namespace();
             let same = |other: &&ModelJob| {
@@ -73,6 +79,7 @@ impl Model {
                 std::cmp::Reverse((!suspect).then_some(job.priority)),
                 running(job),
                 job.created_at,
+                Some(&job.key) != chosen,
                 job.id,
             )
         };
@@ -123,14 +130,15 @@ impl Model {
     ) -> Result<Released, LeaseLost> {
         let job = &mut self.held(claim, now)?.job;
         if reason == ReleaseReason::Drained {
-            job.state = JobState::Waiting { not_before: now };
+            wait(job);
             return Ok(Released::Requeued { attempts: job.attempts });
         }
         job.attempts = (job.attempts + 1).min(limits::JOB_ATTEMPTS_MAX);
         if job.attempts == limits::JOB_ATTEMPTS_MAX {
             return Ok(Released::Exhausted);
         }
-        job.state = JobState::Waiting { not_before: now.plus_ms(backoff_ms(job.attempts)) };
+        job.created_at = now.plus_ms(backoff_ms(job.attempts));
+        wait(job);
         Ok(Released::Requeued { attempts: job.attempts })
     }
 
@@ -144,7 +152,8 @@ impl Model {
             }
             job.attempts = (job.attempts + 1).min(limits::JOB_ATTEMPTS_MAX);
             if job.attempts < limits::JOB_ATTEMPTS_MAX {
-                job.state = JobState::Waiting { not_before: now.plus_ms(backoff_ms(job.attempts)) };
+                job.created_at = now.plus_ms(backoff_ms(job.attempts));
+                wait(job);
             } else {
                 let id = job.id;
                 claims.push(self.start(id, now, rerun));
@@ -162,7 +171,7 @@ impl Model {
             if live.interruptions > limits::JOB_INTERRUPTIONS_MAX {
                 *lease_expires_at = TimestampMs(0);
             } else {
-                live.job.state = JobState::Waiting { not_before: TimestampMs(0) };
+                wait(&mut live.job);
             }
         }
     }
@@ -218,11 +227,16 @@ impl Model {
         assert!(self.jobs.iter().all(|live| live.job.key != new.key), "planned a second job for {}", new.key);
         self.next_id += 1;
         let NewJob { key, revision, priority, difficulty } = new;
-        let id = JobId(self.next_id);
+        let id = JobId(self.next_id.into());
         let state = JobState::Waiting { not_before: now };
         let job = Job { id, key, revision, priority, difficulty, created_at: now, attempts: 0, state };
         self.jobs.push(ModelJob { job, interruptions: 0 });
     }
+}
+
+/// Back in the queue, as old as the time from which it may run.
+fn wait(job: &mut Job) {
+    job.state = JobState::Waiting { not_before: job.created_at };
 }
 
 fn summary(entry: &Entry) -> EntrySummary {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use outpost_model::planning::Event;
 use outpost_model::{ErrorCode, JobStatus, Priority, Queue, StepKind, limits};
 
-use super::{Calls, Subject, T0, at_revision, dataset, failure, root, success};
+use super::{Calls, OperatedSubject, T0, at_revision, dataset, failure, root, success};
 use crate::error::StorageError;
 use crate::operations::{
     Cursor, EntryCount, EntryReport, JobFilter, LiveJob, Operations, ReportDepth, ReportFilter, WorkerReport,
@@ -42,7 +42,7 @@ async fn all_reports(
     }
 }
 
-pub async fn live_jobs_are_listed_in_pages_by_age(subject: &mut dyn Subject) {
+pub async fn live_jobs_are_listed_in_pages_by_age(subject: &mut dyn OperatedSubject) {
     let (authority, operations) = (subject.authority(), subject.operations());
     for name in ["u/a", "u/b", "v/c"] {
         authority.submit(&dataset(name), &at_revision("r1", Priority::High), T0).await.unwrap();
@@ -74,7 +74,7 @@ pub async fn live_jobs_are_listed_in_pages_by_age(subject: &mut dyn Subject) {
     );
 }
 
-pub async fn live_jobs_are_listed_by_kind_dataset_and_status(subject: &mut dyn Subject) {
+pub async fn live_jobs_are_listed_by_kind_dataset_and_status(subject: &mut dyn OperatedSubject) {
     let (authority, operations) = (subject.authority(), subject.operations());
     for name in ["u/a", "u/ab"] {
         authority.publish(name, "r1").await;
@@ -91,7 +91,7 @@ pub async fn live_jobs_are_listed_by_kind_dataset_and_status(subject: &mut dyn S
     assert_eq!(count(JobFilter { kind: Some("no-such-step".to_owned()), ..JobFilter::default() }).await, 0);
 }
 
-pub async fn each_entry_is_reported_once(subject: &mut dyn Subject) {
+pub async fn each_entry_is_reported_once(subject: &mut dyn OperatedSubject) {
     let (authority, operations) = (subject.authority(), subject.operations());
     for name in ["u/a", "u/ab", "v/c"] {
         authority.publish(name, "r1").await;
@@ -113,7 +113,7 @@ pub async fn each_entry_is_reported_once(subject: &mut dyn Subject) {
     assert_eq!(all_reports(&operations, &of_both, ReportDepth::Head).await.len(), 1);
 }
 
-pub async fn a_report_holds_what_was_asked_for(subject: &mut dyn Subject) {
+pub async fn a_report_holds_what_was_asked_for(subject: &mut dyn OperatedSubject) {
     let (authority, operations) = (subject.authority(), subject.operations());
     authority.publish("u/d", "r1").await;
     let claim = authority.claim_now().await;
@@ -136,7 +136,7 @@ pub async fn a_report_holds_what_was_asked_for(subject: &mut dyn Subject) {
     }
 }
 
-pub async fn a_cursor_that_no_listing_made_is_refused(subject: &mut dyn Subject) {
+pub async fn a_cursor_that_no_listing_made_is_refused(subject: &mut dyn OperatedSubject) {
     let operations = subject.operations();
     for text in ["", "no cursor", "-1", "zz", "ff"] {
         let cursor = Some(Cursor::new(text));
@@ -148,7 +148,7 @@ pub async fn a_cursor_that_no_listing_made_is_refused(subject: &mut dyn Subject)
     }
 }
 
-pub async fn the_overview_counts_depth_age_and_errors(subject: &mut dyn Subject) {
+pub async fn the_overview_counts_depth_age_and_errors(subject: &mut dyn OperatedSubject) {
     let (authority, operations) = (subject.authority(), subject.operations());
     for (number, name) in ["u/a", "u/b", "u/c"].into_iter().enumerate() {
         let event = at_revision("r1", Priority::Normal);
@@ -202,7 +202,7 @@ fn worker(id: &str, started_after_ms: u64) -> WorkerReport {
     }
 }
 
-pub async fn workers_are_known_until_they_end_or_fall_silent(subject: &mut dyn Subject) {
+pub async fn workers_are_known_until_they_end_or_fall_silent(subject: &mut dyn OperatedSubject) {
     let operations = subject.operations();
     let ids = async |after_ms: u64| {
         let workers = operations.workers(T0.plus_ms(after_ms)).await.unwrap();

@@ -75,7 +75,8 @@ pub async fn a_worker_wakes_when_a_child_is_created(subject: &mut dyn Subject) {
     let authority = subject.authority();
     submit(&authority, "u/d").await;
     let waiting = worker(&authority, &[Queue::Splits]);
-    for _ in 0..2 {
+    // The root and its three children, one of which lists the splits.
+    for _ in 0..4 {
         let claim = next_job(&authority, &[Queue::Datasets]).await;
         authority.store_at(&claim, usual_result(&claim), now()).await.unwrap();
     }

@@ -11,7 +11,7 @@ use super::entries::{self, PreparedEntry};
 use super::ops::{self, PreparedCompletion};
 use super::{EmbeddedStore, core, keys};
 use crate::authority::{
-    Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, Submitted,
+    Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, Submitted,
 };
 use crate::error::StorageError;
 use crate::record;
@@ -76,10 +76,15 @@ impl Authority for EmbeddedStore {
         self.counting_damage(entries::read(key, self.reader()?))
     }
 
-    async fn claim(&self, queues: &[Queue], now: TimestampMs) -> Result<Option<Claim>, StorageError> {
+    async fn claim_within(
+        &self,
+        queues: &[Queue],
+        difficulty: DifficultyRange,
+        now: TimestampMs,
+    ) -> Result<Option<Claim>, StorageError> {
         self.set_clock(now);
         let queues = queues.to_vec();
-        self.call(move |core| ops::claim(core, &queues, now)).await
+        self.call(move |core| ops::claim(core, &queues, difficulty, now)).await
     }
 
     async fn heartbeat(&self, lease: &Lease, now: TimestampMs) -> Result<(), StorageError> {

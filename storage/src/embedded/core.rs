@@ -10,6 +10,7 @@ use std::sync::Arc;
 use outpost_model::planning::{DatasetState, EntrySummary};
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, ErrorCode, JobId, Position, StepKind};
 
+use super::budgets::Budgets;
 use super::entries::{self, PreparedEntry};
 use super::keys;
 use super::queue::QueueIndex;
@@ -45,6 +46,7 @@ pub(super) struct Core {
     pub(super) entry_counts: EntryCounts,
     pub(super) queue: QueueIndex,
     pub(super) summaries: Summaries,
+    pub(super) budgets: Budgets,
     /// Records kept in the change log.
     pub(super) log_records_max: u64,
     /// Commits so far.
@@ -166,7 +168,7 @@ impl Core {
             }
         }
         for (id, _) in &jobs {
-            draft.meta.next_job = draft.meta.next_job.max(id.0 + 1);
+            draft.meta.next_job = draft.meta.next_job.max(keys::job_number(*id) + 1);
         }
         self.take(draft)?;
         for (id, live) in jobs {

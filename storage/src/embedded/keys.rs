@@ -45,7 +45,12 @@ pub(super) fn dataset(dataset: &DatasetName) -> Vec<u8> {
 }
 
 pub(super) fn job(id: JobId) -> Vec<u8> {
-    with_prefix(JOBS, &id.0.to_be_bytes())
+    with_prefix(JOBS, &job_number(id).to_be_bytes())
+}
+
+/// A job's id as this store counts it.
+pub(super) fn job_number(id: JobId) -> u64 {
+    u64::try_from(id.0).expect("the embedded store counts its jobs in 64 bits")
 }
 
 pub(super) fn log(seq: u64) -> Vec<u8> {

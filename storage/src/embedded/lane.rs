@@ -37,6 +37,15 @@ impl Lane {
         self.turns.first()
     }
 
+    /// The turn to claim next among the jobs that `wanted` takes; looks at the others one by one.
+    pub(super) fn first_of(&self, wanted: impl Fn(JobId) -> bool) -> Option<Turn> {
+        let turn = |(name, waiting): (&Arc<str>, &Waiting)| {
+            let &(created_at, job) = waiting.jobs.iter().find(|(_, job)| wanted(*job))?;
+            Some(Turn { running: waiting.running, created_at, job, namespace: name.clone() })
+        };
+        self.namespaces.iter().filter_map(turn).min()
+    }
+
     /// Adds a job of a namespace with `running` started jobs.
     pub(super) fn enter(&mut self, namespace: &str, running: u64, created_at: TimestampMs, job: JobId) {
         self.change(namespace, |waiting| {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use outpost_model::{JobId, JobState, TimestampMs, limits};
 
+use super::budgets::Budgets;
 use super::core::{Core, EntryCounts, by_status};
 use super::keys;
 use super::queue::QueueIndex;
@@ -116,6 +117,7 @@ fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
         entry_counts: EntryCounts::new(),
         queue: QueueIndex::default(),
         summaries: Summaries::default(),
+        budgets: Budgets::default(),
         log_records_max: limits::CHANGE_LOG_RECORDS_MAX,
         writes: 0,
         next_token,
@@ -149,7 +151,7 @@ fn load_jobs(core: &mut Core, report: &mut OpenReport) -> Result<(), StorageErro
     let kv = core.kv.clone();
     for pair in kv.state.prefix(&[keys::JOBS]) {
         let (key, value) = pair?;
-        let id = keys::number(&key).map(JobId);
+        let id = keys::number(&key).map(|number| JobId(number.into()));
         let live = id
             .ok_or_else(|| StorageError::Damaged("job key".to_owned()))
             .and_then(|id| record::decode::<StoredJob>(&value)?.into_live(id));
@@ -175,7 +177,7 @@ fn interrupted(mut live: LiveJob, batch: &mut Batch, report: &mut OpenReport) ->
     if live.interruptions > limits::JOB_INTERRUPTIONS_MAX {
         *lease_expires_at = TimestampMs(0);
     } else {
-        live.job.state = JobState::Waiting { not_before: TimestampMs(0) };
+        live.job.state = JobState::Waiting { not_before: live.job.created_at };
     }
     batch.put(keys::job(live.job.id), record::encode(&StoredJob::new(&live)));
     live

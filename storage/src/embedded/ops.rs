@@ -8,13 +8,14 @@ use std::collections::HashSet;
 use outpost_model::job::backoff_ms;
 use outpost_model::planning::{self, DatasetState, Event, Task};
 use outpost_model::{
-    ArtifactKey, DatasetName, DatasetRecord, Job, JobId, JobState, Lease, NewJob, Queue, TimestampMs, limits,
+    ArtifactKey, DatasetName, DatasetRecord, Job, JobId, JobState, Lease, NewJob, Queue, TimestampMs, budget,
+    limits,
 };
 
 use super::core::{Change, Core};
 use super::entries::PreparedEntry;
 use super::records::LiveJob;
-use crate::authority::{Claim, Finished, ReleaseReason, Released, Submitted};
+use crate::authority::{Claim, DifficultyRange, Finished, ReleaseReason, Released, Submitted};
 use crate::error::StorageError;
 
 /// Fencing tokens reserved at a time.
@@ -42,14 +43,15 @@ pub(super) fn submit(
     Ok(Submitted { position: core.position(), jobs_created })
 }
 
-/// See [`crate::Authority::claim`]. The second value says whether the answer must wait for the disk.
+/// See [`crate::Authority::claim_within`]. The second value says whether the answer must wait for the disk.
 pub(super) fn claim(
     core: &mut Core,
     queues: &[Queue],
+    difficulty: DifficultyRange,
     now: TimestampMs,
 ) -> Result<(Option<Claim>, bool), StorageError> {
     core.queue.advance(now);
-    let Some(live) = core.queue.next(queues).cloned() else { return Ok((None, false)) };
+    let Some(live) = core.queue.next(queues, difficulty).cloned() else { return Ok((None, false)) };
     let reserved = ensure_token(core)?;
     let (live, claim) = start(core, live, now, false);
     core.commit(vec![Change::PutJob(live)])?;
@@ -97,7 +99,9 @@ pub(super) fn finish(
     let event = Event::Finished { key: job.key.clone(), priority: job.priority };
     let tasks = planning::plan(&dataset, &state, &event);
     let jobs_created = add_tasks(core, &mut changes, &dataset, tasks, now);
+    let started_at = started_at(job);
     commit_and_keep(core, &dataset, state, changes)?;
+    count_run(core, &dataset, now.since_ms(started_at), now);
     Ok(Finished { position: core.position(), jobs_created, requeued })
 }
 
@@ -110,19 +114,16 @@ pub(super) fn release(
 ) -> Result<Released, StorageError> {
     core.queue.advance(now);
     let mut live = core.queue.held(lease, now)?.clone();
-    let delay_ms = match reason {
-        ReleaseReason::Drained => 0,
-        ReleaseReason::Failed => {
-            live.job.attempts = (live.job.attempts + 1).min(limits::JOB_ATTEMPTS_MAX);
-            backoff_ms(live.job.attempts)
+    if reason == ReleaseReason::Failed {
+        live.job.attempts = (live.job.attempts + 1).min(limits::JOB_ATTEMPTS_MAX);
+        if live.job.attempts == limits::JOB_ATTEMPTS_MAX {
+            core.commit(vec![Change::PutJob(live)])?;
+            return Ok(Released::Exhausted);
         }
-    };
-    let attempts = live.job.attempts;
-    if reason == ReleaseReason::Failed && attempts >= limits::JOB_ATTEMPTS_MAX {
-        core.commit(vec![Change::PutJob(live)])?;
-        return Ok(Released::Exhausted);
+        live.job.created_at = now.plus_ms(backoff_ms(live.job.attempts));
     }
-    live.job.state = JobState::Waiting { not_before: now.plus_ms(delay_ms) };
+    let attempts = live.job.attempts;
+    wait(&mut live.job);
     core.commit(vec![Change::PutJob(live)])?;
     Ok(Released::Requeued { attempts })
 }
@@ -136,8 +137,8 @@ pub(super) fn expire_leases(core: &mut Core, now: TimestampMs) -> Result<Vec<Cla
         let Some(mut live) = core.queue.get(id).cloned() else { continue };
         live.job.attempts = (live.job.attempts + 1).min(limits::JOB_ATTEMPTS_MAX);
         if live.job.attempts < limits::JOB_ATTEMPTS_MAX {
-            let not_before = now.plus_ms(backoff_ms(live.job.attempts));
-            live.job.state = JobState::Waiting { not_before };
+            live.job.created_at = now.plus_ms(backoff_ms(live.job.attempts));
+            wait(&mut live.job);
             changes.push(Change::PutJob(live));
         } else {
             ensure_token(core)?;
@@ -193,6 +194,23 @@ fn start(core: &mut Core, mut live: LiveJob, now: TimestampMs, rerun: bool) -> (
     (live, claim)
 }
 
+fn started_at(job: &Job) -> TimestampMs {
+    match job.state {
+        JobState::Started { started_at, .. } => started_at,
+        JobState::Waiting { not_before } => not_before,
+    }
+}
+
+/// Counts a run, and blocks its dataset when that was more than its budget.
+fn count_run(core: &mut Core, dataset: &DatasetName, duration_ms: u64, now: TimestampMs) {
+    let Some(seconds) = budget::counted_seconds(duration_ms) else { return };
+    let exceeded = core.budgets.count(dataset, seconds, now);
+    if let Some(until) = exceeded.filter(|_| !core.queue.is_blocked(dataset, now)) {
+        tracing::warn!(%dataset, "a dataset used more than its budget and waits");
+        core.queue.block(dataset, until);
+    }
+}
+
 /// A job that must run again starts afresh: its parents changed, so its failures say nothing.
 fn requeue(job: &Job, now: TimestampMs) -> Change {
     let state = JobState::Waiting { not_before: now };
@@ -246,7 +264,7 @@ pub(super) fn add_tasks(
             Task::CreateJob(new) => {
                 let live = core.queue.job_of(&new.key).is_some_and(|id| !gone.contains(&id));
                 if !live && created.insert(new.key.clone()) {
-                    changes.push(Change::PutJob(waiting_job(JobId(next_id), new, now)));
+                    changes.push(Change::PutJob(waiting_job(JobId(next_id.into()), new, now)));
                     next_id += 1;
                 }
             }
@@ -260,6 +278,11 @@ fn waiting_job(id: JobId, new: NewJob, now: TimestampMs) -> LiveJob {
     let state = JobState::Waiting { not_before: now };
     let job = Job { id, key, revision, priority, difficulty, created_at: now, attempts: 0, state };
     LiveJob { job, interruptions: 0 }
+}
+
+/// Puts a job back into the queue: it is as old as the time from which it may run.
+fn wait(job: &mut Job) {
+    job.state = JobState::Waiting { not_before: job.created_at };
 }
 
 fn rerun(core: &Core, id: JobId) -> Option<Change> {

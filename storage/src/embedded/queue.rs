@@ -15,6 +15,7 @@ use outpost_model::{
 
 use super::lane::Lane;
 use super::records::LiveJob;
+use crate::authority::DifficultyRange;
 use crate::error::StorageError;
 
 /// Every live job, indexed.
@@ -30,6 +31,8 @@ pub(super) struct QueueIndex {
     /// Started jobs by the end of their lease.
     leases: BTreeSet<(TimestampMs, JobId)>,
     running: HashMap<Arc<str>, u64>,
+    /// Datasets over their budget, and until when; some ends may have passed.
+    blocked: HashMap<DatasetName, TimestampMs>,
     counts: BTreeMap<StepKind, (u64, u64)>,
     /// The latest time that a caller gave.
     clock: TimestampMs,
@@ -134,13 +137,39 @@ impl QueueIndex {
         }
     }
 
-    /// The job to claim next from these queues.
-    pub(super) fn next(&self, queues: &[Queue]) -> Option<&LiveJob> {
+    /// The job to claim next from these queues, of those in the range.
+    pub(super) fn next(&self, queues: &[Queue], difficulty: DifficultyRange) -> Option<&LiveJob> {
         let slots = || queues.iter().map(|queue| queue_slot(*queue));
-        let id = (0..LANES)
+        let in_range = |id| self.jobs.get(&id).is_some_and(|live| difficulty.contains(live.job.difficulty));
+        let first = |lane: &Lane| match difficulty {
+            DifficultyRange::ALL => lane.first().cloned(),
+            _ => lane.first_of(in_range),
+        };
+        let turn = (0..LANES)
             .rev()
-            .find_map(|lane| slots().filter_map(|slot| self.lanes[slot][lane].first()).min())?;
-        self.jobs.get(&id.job)
+            .find_map(|lane| slots().filter_map(|slot| first(&self.lanes[slot][lane])).min())?;
+        self.jobs.get(&turn.job)
+    }
+
+    /// Makes the jobs of a dataset wait until then, also those to come.
+    pub(super) fn block(&mut self, dataset: &DatasetName, until: TimestampMs) {
+        let ids = self.by_dataset.get(dataset).cloned().unwrap_or_default();
+        let jobs: Vec<LiveJob> = ids.iter().filter_map(|id| self.jobs.get(id)).cloned().collect();
+        ids.iter().for_each(|id| self.remove(*id));
+        let clock = self.clock;
+        self.blocked.retain(|_, until| *until > clock);
+        self.blocked.insert(dataset.clone(), until);
+        jobs.into_iter().for_each(|live| self.put(live));
+    }
+
+    pub(super) fn is_blocked(&self, dataset: &DatasetName, now: TimestampMs) -> bool {
+        self.blocked.get(dataset).is_some_and(|until| *until > now)
+    }
+
+    /// When a waiting job may be claimed: the end of its back-off, or of its dataset's blockage.
+    fn due(&self, job: &Job, not_before: TimestampMs) -> TimestampMs {
+        let blocked_until = self.blocked.get(job.key.dataset()).copied().unwrap_or_default();
+        not_before.max(blocked_until)
     }
 
     /// Started jobs whose lease has run out, at most `limit`.
@@ -167,10 +196,11 @@ impl QueueIndex {
         match job.state {
             JobState::Waiting { not_before } => {
                 *waiting += 1;
-                if not_before <= self.clock {
+                let due = self.due(job, not_before);
+                if due <= self.clock {
                     self.enter_lane(&live);
                 } else {
-                    self.delayed[queue_slot(job.key.kind().queue())].insert((not_before, job.id));
+                    self.delayed[queue_slot(job.key.kind().queue())].insert((due, job.id));
                 }
             }
             JobState::Started { lease_expires_at, .. } => {
@@ -200,7 +230,8 @@ impl QueueIndex {
             JobState::Waiting { not_before } => {
                 *waiting -= 1;
                 let slot = queue_slot(job.key.kind().queue());
-                if !self.delayed[slot].remove(&(not_before, id)) {
+                let due = self.due(job, not_before);
+                if !self.delayed[slot].remove(&(due, id)) {
                     self.lanes[slot][lane_slot(&live)].leave(
                         job.key.dataset().namespace(),
                         job.created_at,

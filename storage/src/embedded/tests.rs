@@ -6,10 +6,11 @@ use async_trait::async_trait;
 
 use super::EmbeddedStore;
 use crate::authority::Authority;
-use crate::contract::{Reopened, Subject};
+use crate::contract::{OperatedSubject, Reopened, Subject};
 use crate::mirror::Mirror;
 use crate::operations::Operations;
 
+mod bodies;
 mod crash;
 mod damage;
 mod restart;
@@ -32,11 +33,7 @@ impl Subject for Embedded {
         Arc::new(self.store())
     }
 
-    fn operations(&self) -> Arc<dyn Operations> {
-        Arc::new(self.store())
-    }
-
-    fn mirror(&self) -> Arc<dyn Mirror> {
+    async fn mirror(&self) -> Arc<dyn Mirror> {
         Arc::new(self.store())
     }
 
@@ -47,6 +44,12 @@ impl Subject for Embedded {
     }
 }
 
+impl OperatedSubject for Embedded {
+    fn operations(&self) -> Arc<dyn Operations> {
+        Arc::new(self.store())
+    }
+}
+
 async fn fresh() -> Embedded {
     let directory = tempfile::tempdir().unwrap();
     let store = Some(EmbeddedStore::open(directory.path()).unwrap());
@@ -54,5 +57,13 @@ async fn fresh() -> Embedded {
 }
 
 mod contract {
-    crate::authority_contract!(super::super::fresh);
+    use super::Embedded;
+
+    async fn subject() -> Option<Embedded> {
+        Some(super::fresh().await)
+    }
+
+    crate::authority_contract!(super::subject);
+    crate::mirror_contract!(super::subject);
+    crate::operations_contract!(super::subject);
 }

@@ -6,7 +6,7 @@ use super::*;
 struct Run {
     random: u64,
     state: DatasetState,
-    next_id: u64,
+    next_id: u128,
     /// Jobs that are to run once more.
     reruns: Vec<JobId>,
 }
