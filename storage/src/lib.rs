@@ -14,16 +14,22 @@ mod fault;
 mod kv;
 pub mod mirror;
 pub mod mirror_store;
+pub mod mongo;
 pub mod operations;
 mod record;
 mod stored;
+#[cfg(any(test, feature = "contract"))]
+pub mod testing;
 
 pub use assets::{Asset, AssetBatch, AssetForm, AssetHead, AssetScope, AssetStore, FolderAssets};
-pub use authority::{Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, Submitted};
+pub use authority::{
+    Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, Submitted,
+};
 pub use embedded::EmbeddedStore;
 pub use error::StorageError;
 pub use mirror::{Changed, Mirror, MirrorEntry};
 pub use mirror_store::MirrorStore;
+pub use mongo::{MongoConfig, MongoStore, OpenError};
 pub use operations::{
     Cursor, EntryCount, EntryReport, JobFilter, LiveJob, Operations, Overview, Page, QueueDepth,
     RegisteredWorker, ReportDepth, ReportFilter, WorkerReport,

@@ -15,7 +15,8 @@ use outpost_model::{
     Priority, Queue, Revision, SplitName, StepKind, TimestampMs,
 };
 use outpost_storage::{
-    Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, StorageError, Submitted,
+    Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released,
+    StorageError, Submitted,
 };
 use tokio::sync::{Notify, watch};
 

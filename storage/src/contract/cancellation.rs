@@ -172,5 +172,5 @@ pub async fn one_artifact_is_computed_again_beside_the_others(subject: &mut dyn 
     // Asked for once more while it runs, it runs once more.
     assert_eq!(authority.submit(&dataset("u/d"), &event, T0).await.unwrap().jobs_created, 0);
     assert!(authority.store_at(&again, usual_result(&again), T0).await.unwrap().requeued);
-    assert_eq!(authority.drain().await[0], key);
+    assert!(authority.drain().await.contains(&key));
 }

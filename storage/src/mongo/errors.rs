@@ -1,0 +1,45 @@
+//! From the driver's errors to ours.
+
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+
+use super::documents::Misfit;
+use super::documents::content::Unstorable;
+use crate::error::StorageError;
+
+/// Server codes that a start distinguishes.
+pub(super) const UNAUTHORIZED: i32 = 13;
+pub(super) const AUTHENTICATION_FAILED: i32 = 18;
+pub(super) const NAMESPACE_EXISTS: i32 = 48;
+const DUPLICATE_KEY: i32 = 11_000;
+
+/// A failed call to the database.
+#[expect(clippy::needless_pass_by_value, reason = "used as the argument of map_err")]
+pub(super) fn storage_error(error: Error) -> StorageError {
+    StorageError::Engine(format!("MongoDB: {error}"))
+}
+
+impl From<Misfit> for StorageError {
+    fn from(misfit: Misfit) -> Self {
+        Self::Damaged(misfit.to_string())
+    }
+}
+
+impl From<Unstorable> for StorageError {
+    fn from(unstorable: Unstorable) -> Self {
+        Self::Unstorable(unstorable.0)
+    }
+}
+
+/// The server's code of a failed command or write.
+pub(super) fn code(error: &Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
+        _ => None,
+    }
+}
+
+/// Whether a unique index refused a write.
+pub(super) fn is_duplicate_key(error: &Error) -> bool {
+    code(error) == Some(DUPLICATE_KEY)
+}
