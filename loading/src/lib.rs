@@ -27,4 +27,4 @@ mod test_tables;
 
 pub use error::LoadError;
 pub use guard::JobGuard;
-pub use repository::{LoadContext, Repository, RowsError, SplitHead};
+pub use repository::{LoadContext, Repository, RepositoryCache, RowsError, SplitHead};

@@ -105,6 +105,10 @@ pub const HUB_LOCATIONS_MAX: usize = 1_024;
 pub const HUB_LISTINGS_CACHED_MAX: usize = 64;
 /// Paths of all file lists kept in memory; the newest list is kept whatever its size.
 pub const HUB_LISTINGS_CACHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Repositories whose metadata is kept for the next job of the same revision.
+pub const REPOSITORIES_CACHED_MAX: usize = 32;
+/// Memory of what is kept of all repositories.
+pub const REPOSITORIES_CACHED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Shortest time between two looks at a folder Hub; each look is followed by a pause of at least
 /// [`FOLDER_POLL_PAUSE_FACTOR`] times its duration.
 pub const FOLDER_POLL_MS_MIN: u64 = 1_000;

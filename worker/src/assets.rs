@@ -3,7 +3,6 @@
 //! Owns the [`AssetSink`] that takes them from a step. Refuses to know where they are kept. A sink that fails is trouble
 //! that may pass: the step is run again later.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -77,48 +76,5 @@ impl AssetSink for JobAssets {
     }
 }
 
-/// Assets in memory, for tests.
-#[derive(Debug, Default)]
-pub struct MemoryAssets {
-    state: Mutex<MemoryState>,
-}
-
-#[derive(Debug, Default)]
-struct MemoryState {
-    pending: Vec<NewAsset>,
-    kept: BTreeMap<String, NewAsset>,
-}
-
-impl MemoryAssets {
-    /// The committed asset at a path in its text form.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Option<NewAsset> {
-        self.with(|state| state.kept.get(path).cloned())
-    }
-
-    /// Paths of the committed assets, in order.
-    #[must_use]
-    pub fn paths(&self) -> Vec<String> {
-        self.with(|state| state.kept.keys().cloned().collect())
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut MemoryState) -> T) -> T {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl AssetSink for MemoryAssets {
-    fn put(&self, asset: NewAsset) -> Result<(), AssetError> {
-        self.with(|state| state.pending.push(asset));
-        Ok(())
-    }
-
-    fn commit(&self) -> Result<(), AssetError> {
-        self.with(|state| {
-            for asset in std::mem::take(&mut state.pending) {
-                state.kept.insert(asset.path.to_string(), asset);
-            }
-        });
-        Ok(())
-    }
-}
+#[cfg(test)]
+pub(crate) mod memory;

@@ -172,4 +172,6 @@ fn open_body(address: SplitAddress<'_>, head: &SplitHead) -> Vec<u8> {
 #[cfg(test)]
 mod media_tests;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ mod support;
 use std::sync::Arc;
 
 use outpost_hub::Hub;
+use outpost_loading::RepositoryCache;
 use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
 use outpost_model::{ErrorCode, Job, StepKind};
 use outpost_storage::{AssetStore, Authority};
@@ -59,21 +60,29 @@ type SinkOfJob = Box<dyn Fn() -> Arc<dyn AssetSink> + Send + Sync>;
 pub struct Steps {
     authority: Arc<dyn Authority>,
     hub: Arc<dyn Hub>,
+    repositories: RepositoryCache,
     limits: StepLimits,
     assets: Option<SinkOfJob>,
     decode_budget: DecodeBudget,
 }
 
 impl Steps {
-    /// The steps with these limits. They refuse columns that hold media, see [`Steps::with_assets`].
+    /// The steps with these limits. They refuse columns that hold media, see [`Steps::with_asset_store`].
     #[must_use]
     pub fn new(authority: Arc<dyn Authority>, hub: Arc<dyn Hub>, limits: StepLimits) -> Self {
-        Self { authority, hub, limits, assets: None, decode_budget: DecodeBudget::default() }
+        Self {
+            authority,
+            hub,
+            repositories: RepositoryCache::default(),
+            limits,
+            assets: None,
+            decode_budget: DecodeBudget::default(),
+        }
     }
 
     /// The same steps with one place for the files that rows point to.
-    #[must_use]
-    pub fn with_assets(self, assets: Arc<dyn AssetSink>) -> Self {
+    #[cfg(test)]
+    fn with_assets(self, assets: Arc<dyn AssetSink>) -> Self {
         Self { assets: Some(Box::new(move || Arc::clone(&assets))), ..self }
     }
 
@@ -92,6 +101,7 @@ impl StepRunner for Steps {
             run: context,
             authority: &*self.authority,
             hub: &self.hub,
+            repositories: &self.repositories,
             limits: &self.limits,
             assets: assets.as_deref(),
             decode_budget: &self.decode_budget,

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::assets::MemoryAssets;
+use crate::assets::memory::MemoryAssets;
 
 /// A folder Hub with one dataset, and everything else that cells are made with.
 pub(crate) struct Rig {
