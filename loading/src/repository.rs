@@ -25,6 +25,7 @@ use crate::resolve::Resolver;
 use cache::Outline;
 pub use cache::RepositoryCache;
 use config::Config;
+pub(crate) use hub_errors::load_error;
 
 /// What opening a repository needs.
 #[derive(Clone)]

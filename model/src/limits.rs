@@ -279,8 +279,14 @@ pub const ASSET_SPLITS_PAGE: usize = 256;
 
 /// A media file read whole, to keep or to decode it.
 pub const MEDIA_FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Memory for decoding images, all jobs of a node together. An image that needs more by its header is refused.
+/// First try of reading a media file whole: most files are smaller, and their sizes are not known before.
+pub const MEDIA_FIRST_READ_BYTES: u64 = 4 * 1024 * 1024;
+/// Memory for media, all jobs of a node together: files that were read, images that are decoded, and what they become.
+/// An image that takes more by its header is refused; one that takes more with its file is made alone.
 pub const IMAGE_DECODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Threads of a job that read, decode and store media at the same time; their images share
+/// [`IMAGE_DECODE_BYTES_MAX`].
+pub const MEDIA_THREADS_MAX: usize = 4;
 /// What is read of an image's file to tell its width and height.
 pub const IMAGE_HEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How often a job that waits for memory to decode in looks whether it must stop.

@@ -98,14 +98,18 @@ impl StepContext<'_> {
         }
     }
 
-    /// Opens the dataset at the job's revision.
-    pub(super) fn repository(&self) -> Result<Repository, LoadError> {
-        let context = LoadContext {
+    /// What files of the dataset are read with.
+    pub(super) fn load_context(&self) -> LoadContext {
+        LoadContext {
             hub: self.hub.clone(),
             runtime: self.run.runtime.clone(),
             guard: self.run.guard.clone(),
-        };
-        self.repositories.open(&context, self.job.key.dataset(), &self.job.revision)
+        }
+    }
+
+    /// Opens the dataset at the job's revision.
+    pub(super) fn repository(&self) -> Result<Repository, LoadError> {
+        self.repositories.open(&self.load_context(), self.job.key.dataset(), &self.job.revision)
     }
 }
 
