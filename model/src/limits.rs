@@ -289,6 +289,16 @@ pub const IMAGE_DECODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const MEDIA_THREADS_MAX: usize = 4;
 /// What is read of an image's file to tell its width and height.
 pub const IMAGE_HEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Audio as it is written when it is converted to WAV; its memory is taken from that of images while it is made.
+pub const AUDIO_DECODED_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Length of audio that is converted.
+pub const AUDIO_DURATION_S_MAX: u64 = 6 * 3_600;
+/// Channels of audio that is converted.
+pub const AUDIO_CHANNELS_MAX: usize = 32;
+/// Samples of one channel in a second of audio that is converted.
+pub const AUDIO_SAMPLE_RATE_MAX: u32 = 768_000;
+/// Samples, all channels together, that one packet of audio may decode to.
+pub const AUDIO_PACKET_SAMPLES_MAX: u64 = 8 * 1024 * 1024;
 /// How often a job that waits for memory to decode in looks whether it must stop.
 pub const IMAGE_WAIT_LOOK_MS: u64 = 100;
 

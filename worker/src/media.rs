@@ -19,12 +19,13 @@ use bytes::Bytes;
 use outpost_formats::{Feature, MediaKind, Value};
 use outpost_hub::{Hub, HubError};
 use outpost_loading::{JobGuard, LoadError, MediaArchives};
+use outpost_model::limits::AUDIO_DECODED_BYTES_MAX;
 use outpost_model::{AssetPath, AssetSplit};
 
-use self::audio::AudioFormat;
+use self::audio::{AudioFormat, Treatment};
 pub use self::budget::DecodeBudget;
 use self::file::{ArchiveMember, HeldFile, HubFile};
-use self::file_name::{PathStep, name_at};
+use self::file_name::{PathStep, extension, name_at};
 use self::image::Encoded;
 use crate::assets::{AssetError, AssetSink, NewAsset};
 
@@ -246,10 +247,19 @@ impl<'a> MediaCell<'a> {
         {
             return Ok(audio_cell(&url, format));
         }
-        let file = source.read(self.step, 0)?;
-        let format = by_path.or_else(|| AudioFormat::of_bytes(&file.bytes));
-        let format = format.ok_or_else(|| audio::unsupported(source.path()))?;
-        let url = self.put("audio", format.extension(), format.content_type(), file.bytes)?;
+        // What is written anew needs its memory before the file is held.
+        let beside = if by_path.is_some() { 0 } else { AUDIO_DECODED_BYTES_MAX };
+        let HeldFile { bytes: file, reserved } = source.read(self.step, beside)?;
+        let (format, file) = match Treatment::of(source.path(), &file) {
+            Treatment::Copied(format) => (format, file),
+            Treatment::Converted => {
+                let extension = source.path().and_then(extension);
+                let wav = audio::to_wav(file, extension, AUDIO_DECODED_BYTES_MAX, self.step.guard)?;
+                (AudioFormat::Wav, wav.into())
+            }
+        };
+        drop(reserved);
+        let url = self.put("audio", format.extension(), format.content_type(), file)?;
         Ok(audio_cell(&url, format))
     }
 
