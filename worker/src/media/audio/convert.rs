@@ -12,7 +12,7 @@ use outpost_loading::JobGuard;
 use outpost_model::limits::{
     AUDIO_CHANNELS_MAX, AUDIO_DURATION_S_MAX, AUDIO_PACKET_SAMPLES_MAX, AUDIO_SAMPLE_RATE_MAX,
 };
-use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::audio::{Channels, GenericAudioBufferRef};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
@@ -111,7 +111,7 @@ fn decoder(
 
 /// Refuses what decoders would allocate from.
 fn check_claims(parameters: &AudioCodecParameters) -> Result<(), String> {
-    let channels = parameters.channels.as_ref().map(|channels| channels.count());
+    let channels = parameters.channels.as_ref().map(Channels::count);
     let rate = parameters.sample_rate;
     if let (Some(channels), Some(rate)) = (channels, rate) {
         check_spec(channels, rate)?;
