@@ -249,7 +249,7 @@ impl<'a> MediaCell<'a> {
         }
         // What is written anew needs its memory before the file is held.
         let beside = if by_path.is_some() { 0 } else { AUDIO_DECODED_BYTES_MAX };
-        let HeldFile { bytes: file, reserved } = source.read(self.step, beside)?;
+        let HeldFile { bytes: file, reserved: _held } = source.read(self.step, beside)?;
         let (format, file) = match Treatment::of(source.path(), &file) {
             Treatment::Copied(format) => (format, file),
             Treatment::Converted => {
@@ -258,7 +258,6 @@ impl<'a> MediaCell<'a> {
                 (AudioFormat::Wav, wav.into())
             }
         };
-        drop(reserved);
         let url = self.put("audio", format.extension(), format.content_type(), file)?;
         Ok(audio_cell(&url, format))
     }
