@@ -276,6 +276,28 @@ pub const ASSET_ORPHAN_AGE_MS_MIN: u64 = 2 * 3_600 * 1_000;
 pub const ASSET_BLOCK_BYTES: usize = 128 * 1024;
 /// Splits with assets that are looked at together when nothing is known about what changed.
 pub const ASSET_SPLITS_PAGE: usize = 256;
+/// Requests of one process to a shared store of assets at the same time.
+pub const ASSET_REQUESTS_IN_FLIGHT_MAX: usize = 8;
+/// A job waits for the upload of assets above this size, so that those in flight take bounded memory.
+pub const ASSET_UPLOADED_ASIDE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Part of an asset that one request to a shared store reads.
+pub const ASSET_REQUEST_BYTES: u64 = 1024 * 1024;
+/// A request to a shared store, and all its tries.
+pub const ASSET_REQUEST_TIMEOUT_MS: u64 = 120 * 1_000;
+/// The connection to a shared store.
+pub const ASSET_CONNECT_TIMEOUT_MS: u64 = 5 * 1_000;
+/// Tries after the first.
+pub const ASSET_REQUEST_RETRIES_MAX: usize = 4;
+/// The index of the assets of one split at one revision.
+pub const ASSET_MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a record of it takes in memory.
+pub const ASSET_MANIFEST_PART_BYTES_MAX: usize = 1024 * 1024;
+/// Memory for the indexes that were read last.
+pub const ASSET_MANIFEST_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Time for which such an index counts as the newest; an asset that it lacks is looked up at once.
+pub const ASSET_MANIFEST_FRESH_MS: u64 = 2 * 1_000;
+/// What the clocks of nodes that share a store of assets may differ by.
+pub const ASSET_CLOCK_SKEW_MS_MAX: u64 = 30 * 1_000;
 
 /// A media file read whole, to keep or to decode it.
 pub const MEDIA_FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;

@@ -13,7 +13,8 @@ mod kv;
 pub mod mirror;
 mod record;
 
-pub use assets::{Asset, AssetBatch, AssetForm, AssetHead, AssetScope, AssetStore, FolderAssets};
+pub use assets::{Asset, AssetBatch, AssetForm, AssetHead, AssetPlace, AssetScope, AssetStore};
+pub use assets::{FolderAssets, SharedAssets};
 pub use authority::{Authority, Claim, Completion, Finished, QueueStats, ReleaseReason, Released, Submitted};
 pub use embedded::EmbeddedStore;
 pub use error::StorageError;
