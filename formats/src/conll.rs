@@ -40,14 +40,6 @@ impl Module for Conll {
         &["features", "delimiter", "encoding", "encoding_errors", "skip_docstart", "comment_prefix"]
     }
 
-    fn features_at_open(
-        &self,
-        _files: &mut dyn Iterator<Item = Result<DataFile, FormatError>>,
-        _params: &Params,
-    ) -> Result<Option<Features>, FormatError> {
-        Ok(None)
-    }
-
     fn open(
         &self,
         file: &DataFile,

@@ -27,6 +27,7 @@ mod panics;
 #[cfg(test)]
 mod parity;
 pub mod parquet;
+mod python_values;
 #[cfg(test)]
 mod simple_cases;
 pub mod source;

@@ -34,14 +34,6 @@ impl Module for Text {
         &["features", "encoding", "encoding_errors", "chunksize", "keep_linebreaks", "sample_by"]
     }
 
-    fn features_at_open(
-        &self,
-        _files: &mut dyn Iterator<Item = Result<DataFile, FormatError>>,
-        _params: &Params,
-    ) -> Result<Option<Features>, FormatError> {
-        Ok(None)
-    }
-
     fn open(
         &self,
         file: &DataFile,
