@@ -72,10 +72,12 @@ pub struct Cli {
     )]
     pub store: String,
 
-    /// Where workers put assets such as images: a folder. s3://BUCKET/PREFIX is not built yet.
+    /// Where workers put assets such as images: a folder, or s3://BUCKET/PREFIX. Nodes with the same --store may share
+    /// it; others need a folder or a prefix of their own. A bucket is reached by the variables AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true for an http:// endpoint.
     ///
-    /// Default: under the data directory.
-    #[arg(long, env = "OUTPOST_ASSETS", value_name = "FOLDER")]
+    /// Default: under the data directory, for this node alone.
+    #[arg(long, env = "OUTPOST_ASSETS", value_name = "FOLDER|s3://BUCKET/PREFIX")]
     pub assets: Option<String>,
 
     /// In-process workers per queue; `0` for none. The queue `datasets` lists configs and splits, `splits` computes

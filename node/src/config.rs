@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use outpost_model::Queue;
 use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
+use outpost_storage::AssetPlace;
 
 use crate::cli::Cli;
 use crate::http::server::Listen;
@@ -65,6 +66,8 @@ pub struct PrimaryConfig {
     pub public_url: Option<String>,
     /// The node's directory.
     pub data_dir: PathBuf,
+    /// Where assets are kept; `None` for under `data_dir`.
+    pub assets: Option<AssetPlace>,
     /// Where datasets come from.
     pub hub: HubSource,
     /// The node's own token.
@@ -104,6 +107,7 @@ impl PrimaryConfig {
             listen: parse_listen(cli.listen.as_deref())?,
             public_url: cli.public_url.as_deref().map(values::parse_public_url).transpose()?,
             data_dir,
+            assets: cli.assets.as_deref().map(parse_assets).transpose()?,
             hub: resolve_hub(cli, &environment)?,
             hub_token: environment.secret(cli.hub_token.as_deref(), &["HF_TOKEN", "COMMON_HF_TOKEN"]),
             workers: parse_workers(cli.workers.as_deref().unwrap_or("datasets=1,splits=2"))?,
@@ -171,11 +175,6 @@ fn refuse_unbuilt(cli: &Cli) -> Result<(), ConfigError> {
     if cli.store != "embedded" {
         return Err(ConfigError::wrong("--store", &cli.store, "`embedded` or a mongodb:// URL"));
     }
-    match cli.assets.as_deref() {
-        Some(assets) if assets.starts_with("s3://") => return unbuilt("--assets s3://"),
-        Some(_) => return unbuilt("--assets outside of the data directory"),
-        None => {}
-    }
     if let Some(address) = &cli.sync_listen {
         values::check_sync_listen(address, cli.sync_token.as_deref())?;
         return unbuilt("--sync-listen");
@@ -189,6 +188,18 @@ fn refuse_unbuilt(cli: &Cli) -> Result<(), ConfigError> {
         ));
     }
     Ok(())
+}
+
+fn parse_assets(text: &str) -> Result<AssetPlace, ConfigError> {
+    let expected = |rule: &str| format!("a folder or s3://BUCKET/PREFIX: {rule}");
+    let place =
+        AssetPlace::parse(text).map_err(|error| ConfigError::wrong("--assets", text, &expected(error.0)))?;
+    match &place {
+        AssetPlace::Folder(folder) if folder.is_file() => {
+            Err(ConfigError::wrong("--assets", text, &expected("there is a file of that name")))
+        }
+        _ => Ok(place),
+    }
 }
 
 fn resolve_hub(cli: &Cli, environment: &Environment<'_>) -> Result<HubSource, ConfigError> {

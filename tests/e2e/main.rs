@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod asset_places;
 mod bad_input;
 mod kill_during_ingestion;
 mod options;

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use outpost_model::AssetPath;
+use outpost_model::{AssetPath, AssetSplit};
 use outpost_storage::{AssetBatch, AssetStore};
 
 /// An asset to store.
@@ -41,17 +41,19 @@ pub trait AssetSink: Send + Sync + 'static {
     fn commit(&self) -> Result<(), AssetError>;
 }
 
-/// The assets of one job on their way into a store: one batch, on disk when it is committed.
+/// The assets of one job on their way into a store: one batch, on disk when it is committed. It takes the place of
+/// those that an earlier job of the same rows left.
 pub struct JobAssets {
     store: Arc<dyn AssetStore>,
+    rows: AssetSplit,
     batch: Mutex<Option<Box<dyn AssetBatch>>>,
 }
 
 impl JobAssets {
-    /// Takes the assets of one job.
+    /// Takes all assets of these rows.
     #[must_use]
-    pub fn new(store: Arc<dyn AssetStore>) -> Self {
-        Self { store, batch: Mutex::new(None) }
+    pub fn new(store: Arc<dyn AssetStore>, rows: AssetSplit) -> Self {
+        Self { store, rows, batch: Mutex::new(None) }
     }
 
     fn batch(&self) -> MutexGuard<'_, Option<Box<dyn AssetBatch>>> {
@@ -62,17 +64,16 @@ impl JobAssets {
 impl AssetSink for JobAssets {
     fn put(&self, asset: NewAsset) -> Result<(), AssetError> {
         let mut open = self.batch();
-        let batch = open.get_or_insert_with(|| self.store.batch());
+        let batch = open.get_or_insert_with(|| self.store.replacing(&self.rows));
         batch
             .put(&asset.path, asset.content_type, &asset.bytes)
             .map_err(|error| AssetError(error.to_string()))
     }
 
     fn commit(&self) -> Result<(), AssetError> {
-        match self.batch().take() {
-            Some(batch) => batch.commit().map_err(|error| AssetError(error.to_string())),
-            None => Ok(()),
-        }
+        // Without an asset of its own the job still deletes those of an earlier one.
+        let batch = self.batch().take().unwrap_or_else(|| self.store.replacing(&self.rows));
+        batch.commit().map_err(|error| AssetError(error.to_string()))
     }
 }
 

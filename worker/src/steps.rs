@@ -22,7 +22,7 @@ use std::sync::Arc;
 use outpost_hub::Hub;
 use outpost_loading::RepositoryCache;
 use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
-use outpost_model::{ErrorCode, Job, StepKind};
+use outpost_model::{AssetSplit, ErrorCode, Job, StepKind};
 use outpost_storage::{AssetStore, Authority};
 
 use crate::assets::{AssetSink, JobAssets};
@@ -53,8 +53,8 @@ impl Default for StepLimits {
     }
 }
 
-/// Opens the sink of one job.
-type SinkOfJob = Box<dyn Fn() -> Arc<dyn AssetSink> + Send + Sync>;
+/// Opens the sink of one job; only jobs for rows have one.
+type SinkOfJob = Box<dyn Fn(&Job) -> Option<Arc<dyn AssetSink>> + Send + Sync>;
 
 /// Every step, over one authority and one Hub.
 pub struct Steps {
@@ -83,19 +83,23 @@ impl Steps {
     /// The same steps with one place for the files that rows point to.
     #[cfg(test)]
     fn with_assets(self, assets: Arc<dyn AssetSink>) -> Self {
-        Self { assets: Some(Box::new(move || Arc::clone(&assets))), ..self }
+        Self { assets: Some(Box::new(move |_| Some(Arc::clone(&assets)))), ..self }
     }
 
     /// The same steps with a store for the files that rows point to; the files of a job are one batch.
     #[must_use]
     pub fn with_asset_store(self, store: Arc<dyn AssetStore>) -> Self {
-        Self { assets: Some(Box::new(move || Arc::new(JobAssets::new(Arc::clone(&store))))), ..self }
+        let open = move |job: &Job| {
+            let sink: Arc<dyn AssetSink> = Arc::new(JobAssets::new(Arc::clone(&store), rows_of(job)?));
+            Some(sink)
+        };
+        Self { assets: Some(Box::new(open)), ..self }
     }
 }
 
 impl StepRunner for Steps {
     fn run(&self, job: &Job, context: &RunContext) -> StepOutcome {
-        let assets = self.assets.as_ref().map(|open| open());
+        let assets = self.assets.as_ref().and_then(|open| open(job));
         let step = StepContext {
             job,
             run: context,
@@ -116,6 +120,16 @@ impl StepRunner for Steps {
             Err(failure) => failure.into_outcome(),
         }
     }
+}
+
+/// The rows that a job is for.
+fn rows_of(job: &Job) -> Option<AssetSplit> {
+    Some(AssetSplit {
+        dataset: job.key.dataset().clone(),
+        config: job.key.config()?.clone(),
+        split: job.key.split()?.clone(),
+        revision: job.revision.clone(),
+    })
 }
 
 fn compute(step: &StepContext<'_>) -> Result<StepResult, Failure> {

@@ -91,7 +91,6 @@ fn what_is_not_built_says_so_and_what_works() {
         &["--role", "worker"][..],
         &["--role", "replica", "--upstream", "http://x:1"],
         &["--store", "mongodb://localhost"],
-        &["--assets", "s3://bucket/prefix"],
         &["--sync-listen", "127.0.0.1:8001"],
         &["demo"],
         &["status"],
@@ -101,6 +100,21 @@ fn what_is_not_built_says_so_and_what_works() {
         let message = resolve(arguments).unwrap_err();
         assert!(message.contains("is not built yet") && message.contains("node --hub"), "{message}");
     }
+}
+
+#[test]
+fn assets_are_kept_in_a_folder_or_a_bucket() {
+    assert_eq!(resolve(&[]).unwrap().assets, None);
+    for place in ["./assets", "s3://bucket", "s3://bucket/some/prefix"] {
+        let assets = resolve(&["--assets", place]).unwrap().assets.unwrap();
+        assert_eq!(assets.to_string(), place);
+    }
+    for wrong in ["s3://", "s3://B/x", "s3://bucket//x", "gs://bucket"] {
+        let message = resolve(&["--assets", wrong]).unwrap_err();
+        assert!(message.starts_with(&format!("--assets: '{wrong}' is not a folder or s3://")), "{message}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert!(resolve(&["--assets", file.path().to_str().unwrap()]).is_err());
 }
 
 #[test]

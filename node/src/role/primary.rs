@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use outpost_hub::{FolderHub, FolderHubOptions, HttpHub, HttpHubOptions, Hub};
 use outpost_model::limits;
-use outpost_storage::{AssetStore, Authority, EmbeddedStore, FolderAssets, Mirror};
+use outpost_storage::{AssetStore, Authority, EmbeddedStore, Mirror};
 use outpost_worker::runtime::SystemClock;
 use outpost_worker::steps::{StepLimits, Steps};
 use outpost_worker::{WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::progress::{Listeners, Progress};
-use super::{assets, folder, maintenance, scrub};
+use super::{asset_store, assets, folder, maintenance, scrub};
 use crate::config::{HubSource, PrimaryConfig};
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
@@ -42,7 +42,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     let store = open_store(&config.data_dir).await?;
     let authority: Arc<dyn Authority> = Arc::new(store.clone());
     let mirror: Arc<dyn Mirror> = Arc::new(store.clone());
-    let asset_store: Arc<dyn AssetStore> = Arc::new(open_assets(&config.data_dir).await?);
+    let asset_store = asset_store::open(&config.data_dir, config.assets.as_ref()).await?;
     tracing::info!(position = %mirror.position(), "2/7 the store in {} is open", config.data_dir.display());
 
     // 3. The listening socket, before any work is done for a node that nobody could reach.
@@ -156,21 +156,6 @@ async fn open_store(data_dir: &Path) -> anyhow::Result<EmbeddedStore> {
             jobs = report.jobs_interrupted,
             "{} interrupted jobs run again",
             report.jobs_interrupted
-        );
-    }
-    Ok(store)
-}
-
-async fn open_assets(data_dir: &Path) -> anyhow::Result<FolderAssets> {
-    let directory = data_dir.join("assets");
-    let opened = tokio::task::spawn_blocking(move || FolderAssets::open(&directory)).await;
-    let store = opened.context("failed to open the store of assets")?.with_context(|| {
-        format!("failed to open the assets in {}; choose another --data-dir", data_dir.display())
-    })?;
-    if let Some(set_aside) = &store.open_report().set_aside {
-        tracing::warn!(
-            "the index of assets was damaged and set aside in {}; assets are missing until their datasets are computed again",
-            set_aside.display()
         );
     }
     Ok(store)
