@@ -95,7 +95,7 @@ async fn compute_again(authority: &dyn Authority, damaged: &[AssetSplit]) {
         };
         match submitted.await {
             Ok(()) => {
-                tracing::warn!(%dataset, "assets of {dataset} were damaged or missing, it is computed again")
+                tracing::warn!(%dataset, "assets of {dataset} were damaged or missing, it is computed again");
             }
             Err(error) => {
                 tracing::error!(%dataset, %error, "failed to start over with a dataset that lost assets");
