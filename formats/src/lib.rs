@@ -22,6 +22,7 @@ mod golden;
 pub mod infer;
 pub mod json;
 pub mod json_text;
+pub mod memory;
 pub mod module;
 mod panics;
 #[cfg(test)]

@@ -168,6 +168,10 @@ impl Repository {
 
 /// The error of a failure while split generators are made.
 fn splits_not_found(cause: LoadError) -> LoadError {
+    // No wording of the original stands for our own limits, which say what to do.
+    if cause.class == "LimitExceeded" {
+        return cause;
+    }
     LoadError::new("SplitsNotFoundError", "The split names could not be parsed from the dataset config.")
         .caused_by(cause)
 }

@@ -120,6 +120,8 @@ pub const FOLDER_DATASETS_MAX: usize = 100_000;
 pub const FOLDER_HASHES_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// A metadata file (README.md, dataset_infos.json ...) read whole.
 pub const METADATA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// One ranged read of a file for a job; larger ones are several.
+pub const JOB_RANGE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// One ranged read.
 pub const RANGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Read-ahead of a streamed file: the first block, doubled on sequential reads up to the maximum.
@@ -130,25 +132,33 @@ pub const READ_BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a file that one schema inference or one row batch may hold in memory.
 pub const CHUNK_BYTES: usize = 10 * 1024 * 1024;
 /// Bytes of one file held in memory at once where its format cannot be streamed (a JSON array, one CSV cell).
-pub const WHOLE_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const WHOLE_FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A JSON document that is read as one value, not row by row.
-pub const JSON_DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const JSON_DOCUMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Largest footer of a Parquet file.
 pub const PARQUET_FOOTER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Largest page of a Parquet file, compressed or not.
-pub const PARQUET_PAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Pages of a Parquet file that are held at the same time, one of each column with its dictionary, compressed and not.
+pub const PARQUET_PAGES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Values decoded from one list column of one row group of a Parquet file.
 pub const PARQUET_REPEATED_VALUES_MAX: u64 = 64 * 1024 * 1024;
 /// Metadata of one message of an Arrow file, or its footer.
 pub const ARROW_METADATA_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Body of one message of an Arrow file, compressed or not.
+/// Body of one message of an Arrow file, together with what it is decompressed to.
 pub const ARROW_BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Values in one cell, all levels together; in all rows of a table, or in a document, of a JSON file.
-pub const CELL_VALUES_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of values after which a reader ends its table early, so that the caller can stop.
+pub const CELL_VALUES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of values after which a reader ends its table early, or its rows, so that the caller can stop.
 pub const TABLE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of values after which no further first rows of a split are gathered.
+pub const FIRST_ROWS_HELD_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// Bytes that a job holds in one place from which on it needs the turn: one job of a process at a time has it.
+pub const LARGE_BUFFER_BYTES_MIN: usize = 16 * 1024 * 1024;
+/// How often a job that waits for the turn looks whether it must stop.
+pub const MEMORY_WAIT_LOOK_MS: u64 = 100;
+/// Bytes of csv rows that the types of one chunk are inferred from.
+pub const CSV_CHUNK_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Bytes of all members of one WebDataset sample, as they are held.
-pub const SAMPLE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const SAMPLE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Members of one WebDataset sample.
 pub const SAMPLE_FIELDS_MAX: usize = 10_000;
 /// Entries of a tar archive passed over in a row: folders and links, or files that belong to no sample.
@@ -158,7 +168,7 @@ pub const TAR_EXTENSIONS_MAX: usize = 16;
 /// Content of one extension header of a tar archive.
 pub const TAR_EXTENSION_BYTES_MAX: u64 = 1024 * 1024;
 /// Decompressed bytes read from one file for one job.
-pub const DECOMPRESSED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+pub const DECOMPRESSED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Members of a zip archive, files and folders.
 pub const ARCHIVE_MEMBERS_MAX: usize = 200_000;
 /// Bytes of a zip archive that are read to list it.

@@ -4,6 +4,7 @@
 
 mod asset_places;
 mod bad_input;
+mod bombs;
 mod kill_during_ingestion;
 mod options;
 mod primary;

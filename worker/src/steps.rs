@@ -19,6 +19,7 @@ mod support;
 
 use std::sync::Arc;
 
+use outpost_formats::memory::in_job;
 use outpost_hub::Hub;
 use outpost_loading::RepositoryCache;
 use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
@@ -115,7 +116,8 @@ impl StepRunner for Steps {
             Ok(false) => return StepOutcome::Nothing,
             Err(failure) => return failure.into_outcome(),
         }
-        match compute(&step) {
+        let guard = Arc::clone(&context.guard);
+        match in_job(Arc::new(move || guard.must_stop()), || compute(&step)) {
             Ok(result) => StepOutcome::Store(Box::new(within_size(result, &self.limits))),
             Err(failure) => failure.into_outcome(),
         }

@@ -30,6 +30,7 @@ use self::samples::{KEY, Sample, Samples, URL};
 use crate::error::{ErrorClass, FormatError};
 use crate::features::{Feature, Features, Media, MediaKind};
 use crate::infer::{INFERENCE_ROWS, infer_features};
+use crate::memory;
 use crate::module::{DataFile, Module, Params, SchemaSplit};
 use crate::table::{Table, TableReader};
 use crate::value::Value;
@@ -192,6 +193,7 @@ impl TableReader for Reader {
             let Some(sample) = self.samples.next(Some(&self.features))? else { break };
             row_count += 1;
             bytes += sample.bytes;
+            memory::hold(bytes)?;
             if row_limit > 0 {
                 rows.push(encode::row(sample, &self.url, &self.features)?);
             }

@@ -311,6 +311,10 @@ const PARSER_WORDS: &[&str] = &[
 /// PyYAML tells scanner, parser and composer apart; the event parser does by the words of its messages.
 fn syntax_error(error: &ScanError) -> LoadError {
     let info = error.info();
+    // The event parser has a bound of its own on brackets within brackets.
+    if info.contains("recursion limit") {
+        return too_deep();
+    }
     let class = if info.contains("unknown anchor") {
         "ComposerError"
     } else if PARSER_WORDS.iter().any(|words| info.contains(words)) {
