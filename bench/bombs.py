@@ -56,7 +56,6 @@ def measured(hub, names):
     with tempfile.TemporaryDirectory(dir=HERE.parent / "target") as data:
         node = Node(hub, data)
         total = sum(len(list(namespace.iterdir())) for namespace in hub.iterdir())
-        served_s = None
         try:
             seconds = node.until(lambda: node.idle(total), "idle", BOUND_S)
             answers = {name: answer(node, f"bombs/{name}") for name in names}

@@ -4,6 +4,7 @@ Used by bombs.py. Needs pyarrow. Everything is repeated, streamed or sparse, so 
 """
 
 import bz2
+import gzip
 import io
 import json
 import lzma
@@ -43,11 +44,9 @@ def sparse(path, size, head=b""):
         out.write(head)
         out.truncate(size)
 
-
-# --- compressed files -------------------------------------------------------------------------------------------------
-
+# compressed files
 PACKERS = {
-    "gz": lambda data: zlib.compressobj(6, zlib.DEFLATED, 31),
+    "gz": gzip.compress,
     "bz2": bz2.compress,
     "xz": lzma.compress,
     "zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
@@ -55,19 +54,12 @@ PACKERS = {
 }
 
 
-def pack(kind, data):
-    if kind == "gz":
-        packer = PACKERS["gz"](data)
-        return packer.compress(data) + packer.flush()
-    return PACKERS[kind](data)
-
-
 def packed(kind, inner, content, says):
     """10 GB of `content`, as packed members one after the other."""
     name = f"{kind}-{inner}-{'zeros' if content == 0 else 'line'}"
 
     def make(folder):
-        repeated(folder / f"data.{inner}.{kind}", pack(kind, bytes([content]) * PIECE), TEN_GB)
+        repeated(folder / f"data.{inner}.{kind}", PACKERS[kind](bytes([content]) * PIECE), TEN_GB)
 
     BOMBS[name] = (make, says)
 
@@ -153,9 +145,7 @@ def zip_nested(folder):
     zip_file(folder / "data.zip", [(b"inner.zip", packer.compress(data) + packer.flush(), len(data))])
     inner.unlink()
 
-
-# --- README -----------------------------------------------------------------------------------------------------------
-
+# README
 
 def readme(folder, yaml):
     (folder / "README.md").write_text(f"---\n{yaml}\n---\n")
@@ -195,9 +185,7 @@ def readme_yaml(folder):
 def yaml_configs(folder):
     readme(folder, "configs:\n" + "\n".join(f"- config_name: c{n}\n  data_files: data.csv" for n in range(10_000)))
 
-
-# --- parquet and arrow ------------------------------------------------------------------------------------------------
-
+# parquet and arrow
 
 @bomb("parquet-2gb-one-page", r"page")
 def parquet_one_page(folder):
@@ -219,10 +207,11 @@ def parquet_columns(folder):
     pq.write_table(table, folder / "data.parquet", write_statistics=False, store_schema=False)
 
 
-@bomb("parquet-many-groups-100000-columns", r"columns|footer|metadata")
-def parquet_columns_groups(folder):
-    table = pa.table([pa.array(range(10))] * 4_000, names=[f"c{n}" for n in range(4_000)])
-    pq.write_table(table, folder / "data.parquet", row_group_size=1, write_statistics=False, store_schema=False)
+@bomb("parquet-page-of-200mb-in-20-columns", r"pages")
+def parquet_pages(folder):
+    cells = pa.array([bytes(20 * MIB)] * 10, pa.large_binary())
+    options = {"compression": "zstd", "use_dictionary": False, "data_page_size": 2**31 - 1, "write_statistics": False}
+    pq.write_table(pa.table({f"c{n}": cells for n in range(20)}), folder / "data.parquet", **options)
 
 
 @bomb("parquet-footer-2gb", r"footer|Parquet|parquet")
@@ -314,9 +303,7 @@ def arrow_batch(folder):
     with pa.OSFile(str(folder / "data.arrow"), "wb") as sink, pa.ipc.new_stream(sink, pa.schema([("b", pa.large_binary())])) as writer:
         writer.write_batch(pa.record_batch([column], names=["b"]))
 
-
-# --- text -------------------------------------------------------------------------------------------------------------
-
+# text
 
 @bomb("csv-100000-columns", r"columns")
 def csv_columns(folder):
@@ -425,9 +412,7 @@ def conll(folder):
 def pickles(folder):
     (folder / "data.pkl").write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
 
-
-# --- media and archives of samples ------------------------------------------------------------------------------------
-
+# media and archives of samples
 
 @bomb("png-60000", r"more than|memory|pixels|large")
 def png(folder):
@@ -453,7 +438,7 @@ def wav_large(folder):
     sparse(folder / "data.wav", 2 * GIB, wav_head(2 * GIB - 8))
 
 
-def tar_head(name, size, base={}):
+def tar_head(name, size):
     head = bytearray(512)
     head[: len(name)] = name
     head[100:108] = b"0000644\0"
@@ -488,9 +473,7 @@ def tar_samples(folder):
         for index in range(100):
             out.write(tar_head(b"s%d.txt" % index, 20 * MIB) + b"x" * (20 * MIB))
 
-
-# --- repositories -----------------------------------------------------------------------------------------------------
-
+# repositories
 
 @bomb("repository-100000-files", r"more than")
 def repository(folder):
