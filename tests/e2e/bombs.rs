@@ -67,7 +67,7 @@ async fn bombs_are_answered_within_bounded_memory_and_others_are_served() {
     let node = setting.start(&[]).await;
     wait_until_idle(&node, 7).await;
 
-    let rows_of = |dataset: &str| format!("/rows?config=default&split=train&dataset={dataset}");
+    let rows_of = |dataset: &str| format!("/first-rows?config=default&split=train&dataset={dataset}");
     for (path, code, says) in [
         (rows_of("bombs/gzip"), "FeaturesError", "67108864 bytes"),
         ("/splits?dataset=bombs/anchors".to_owned(), "ConfigNamesError", "1000000 nodes"),
@@ -78,11 +78,13 @@ async fn bombs_are_answered_within_bounded_memory_and_others_are_served() {
         assert_eq!(found.as_deref(), Some(code), "{path}");
         assert!(body.to_string().contains(says), "{path}: {body:.400}");
     }
-    for dataset in ["bombs/lines0", "bombs/lines1", "bombs/lines2", "good/one"] {
+    for (dataset, truncated) in
+        [("bombs/lines0", true), ("bombs/lines1", true), ("bombs/lines2", true), ("good/one", false)]
+    {
         let (status, _, body) = get_json(&node, &rows_of(dataset)).await;
         let rows = body["rows"].as_array().map_or(0, Vec::len);
         assert!(status == StatusCode::OK && rows > 0, "{dataset}: {status} {body:.400}");
-        assert_eq!(body["partial"], Value::from(false));
+        assert_eq!(body["truncated"], Value::from(truncated), "{dataset}");
     }
     let peak = node.peak_memory_bytes().unwrap();
     assert!(peak < NODE_BYTES_MAX, "{peak} bytes");
