@@ -168,7 +168,7 @@ pub const TAR_EXTENSIONS_MAX: usize = 16;
 /// Content of one extension header of a tar archive.
 pub const TAR_EXTENSION_BYTES_MAX: u64 = 1024 * 1024;
 /// Decompressed bytes read from one file for one job.
-pub const DECOMPRESSED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+pub const DECOMPRESSED_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Members of a zip archive, files and folders.
 pub const ARCHIVE_MEMBERS_MAX: usize = 200_000;
 /// Bytes of a zip archive that are read to list it.
