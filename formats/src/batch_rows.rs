@@ -51,21 +51,10 @@ impl OpenBatch {
             let columns = self.batch.columns().iter();
             let values: Vec<Value> =
                 columns.map(|column| array_value(column.as_ref(), self.next)).collect::<Result<_, _>>()?;
-            rows.bytes += values.iter().map(value_bytes).sum::<usize>();
+            rows.bytes += values.iter().map(Value::held_bytes).sum::<usize>();
             rows.rows.push(values);
             self.next += 1;
         }
         Ok(())
     }
-}
-
-fn value_bytes(value: &Value) -> usize {
-    let inside = match value {
-        Value::Str(text) | Value::Decimal(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(value_bytes).sum(),
-        Value::Struct(members) => members.iter().map(|(_, member)| value_bytes(member)).sum(),
-        _ => 0,
-    };
-    size_of::<Value>() + inside
 }

@@ -16,6 +16,7 @@ use crate::compression::open_extracted;
 use crate::encoding::Decoder;
 use crate::error::{ErrorClass, FormatError};
 use crate::features::Features;
+use crate::memory;
 use crate::module::{DataFile, Module, Params};
 use crate::table::{Table, TableReader};
 use crate::text::{encoding, on_invalid, text_option, translate_newlines};
@@ -38,14 +39,6 @@ impl Module for Conll {
 
     fn param_names(&self) -> &'static [&'static str] {
         &["features", "delimiter", "encoding", "encoding_errors", "skip_docstart", "comment_prefix"]
-    }
-
-    fn features_at_open(
-        &self,
-        _files: &mut dyn Iterator<Item = Result<DataFile, FormatError>>,
-        _params: &Params,
-    ) -> Result<Option<Features>, FormatError> {
-        Ok(None)
     }
 
     fn open(
@@ -145,6 +138,7 @@ impl Lines {
             let rest = &self.block[self.position..];
             let length = memchr::memchr(b'\n', rest);
             let piece = &rest[..length.unwrap_or(rest.len())];
+            memory::hold(self.line.len() + piece.len())?;
             if self.line.len() + piece.len() > limits::WHOLE_FILE_BYTES_MAX {
                 return Err(too_large("a line"));
             }
@@ -185,7 +179,9 @@ impl Rows {
         if self.kept.len() >= self.row_limit {
             return Ok(());
         }
-        self.token_bytes += token.len() + size_of::<Value>();
+        // The text is an allocation of its own.
+        self.token_bytes += token.len() + size_of::<Value>() + 32;
+        memory::hold(self.token_bytes)?;
         if self.token_bytes > limits::WHOLE_FILE_BYTES_MAX || self.tokens.len() >= limits::CELL_VALUES_MAX {
             return Err(too_large("a sentence, or the first rows together,"));
         }

@@ -44,14 +44,6 @@ impl Module for Csv {
         options::PARAM_NAMES
     }
 
-    fn features_at_open(
-        &self,
-        _files: &mut dyn Iterator<Item = Result<DataFile, FormatError>>,
-        _params: &Params,
-    ) -> Result<Option<Features>, FormatError> {
-        Ok(None)
-    }
-
     fn open(
         &self,
         file: &DataFile,

@@ -4,7 +4,7 @@
 //! features do not have are dropped, those that a row lacks are null. Fails with `ValueError`, `TypeError` or
 //! `AttributeError` for values that Python cannot encode.
 
-mod scalar;
+pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::error::{ErrorClass, FormatError};
 use crate::features::{Feature, Features};
+use crate::python_values::class_name;
 use crate::value::Value;
 
 /// A row as the features have it: one value per feature.
@@ -42,7 +43,7 @@ fn encode(value: Value, feature: &Feature) -> Result<Value, FormatError> {
                 Ok(Value::Struct(names.zip(values).collect()))
             }
             other => {
-                let message = format!("'{}' object has no attribute 'get'", scalar::type_name(&other));
+                let message = format!("'{}' object has no attribute 'get'", class_name(&other));
                 Err(FormatError::new(ErrorClass::AttributeError, message))
             }
         },
@@ -52,7 +53,7 @@ fn encode(value: Value, feature: &Feature) -> Result<Value, FormatError> {
                 items.map(Value::List)
             }
             other => {
-                let message = format!("object of type '{}' has no len()", scalar::type_name(&other));
+                let message = format!("object of type '{}' has no len()", class_name(&other));
                 Err(FormatError::new(ErrorClass::TypeError, message))
             }
         },

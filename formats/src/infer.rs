@@ -10,7 +10,6 @@ mod convert;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use convert::{python_class, python_text};
 use indexmap::IndexMap;
 use outpost_model::limits;
 

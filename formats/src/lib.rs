@@ -22,11 +22,13 @@ mod golden;
 pub mod infer;
 pub mod json;
 pub mod json_text;
+pub mod memory;
 pub mod module;
 mod panics;
 #[cfg(test)]
 mod parity;
 pub mod parquet;
+mod python_values;
 #[cfg(test)]
 mod simple_cases;
 pub mod source;

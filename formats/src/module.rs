@@ -53,7 +53,8 @@ pub trait Module: Send + Sync {
     }
 
     /// The features that are known before rows are read: from the schema or the first chunk of the first file of
-    /// the split that [`Module::schema_split`] names. `files` opens them one by one. `None` when only reading rows tells.
+    /// the split that [`Module::schema_split`] names. `files` opens them one by one. `None` when only reading rows tells,
+    /// as with text formats.
     ///
     /// # Errors
     /// [`FormatError`] when a file that must be looked at cannot be read.
@@ -61,7 +62,10 @@ pub trait Module: Send + Sync {
         &self,
         files: &mut dyn Iterator<Item = Result<DataFile, FormatError>>,
         params: &Params,
-    ) -> Result<Option<Features>, FormatError>;
+    ) -> Result<Option<Features>, FormatError> {
+        let (_, _) = (files, params);
+        Ok(None)
+    }
 
     /// Opens one file. `features` are the ones that steer reading: those of the config, or those of
     /// [`Module::features_at_open`].

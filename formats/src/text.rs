@@ -14,6 +14,7 @@ use crate::compression::open_extracted;
 use crate::encoding::{Decoder, Encoding, OnInvalid};
 use crate::error::{ErrorClass, FormatError};
 use crate::features::Features;
+use crate::memory;
 use crate::module::{DataFile, Module, Params};
 use crate::table::{Table, TableReader};
 use crate::value::Value;
@@ -32,14 +33,6 @@ impl Module for Text {
 
     fn param_names(&self) -> &'static [&'static str] {
         &["features", "encoding", "encoding_errors", "chunksize", "keep_linebreaks", "sample_by"]
-    }
-
-    fn features_at_open(
-        &self,
-        _files: &mut dyn Iterator<Item = Result<DataFile, FormatError>>,
-        _params: &Params,
-    ) -> Result<Option<Features>, FormatError> {
-        Ok(None)
     }
 
     fn open(
@@ -183,7 +176,9 @@ impl Splitter {
         if !keep {
             return Ok(());
         }
-        if self.text.len() + piece.len() > limits::WHOLE_FILE_BYTES_MAX {
+        let held = self.text.len() + piece.len();
+        memory::hold(held)?;
+        if held > limits::WHOLE_FILE_BYTES_MAX {
             let message = format!(
                 "a row has more than {} bytes; split the file into smaller rows (option sample_by)",
                 limits::WHOLE_FILE_BYTES_MAX
@@ -283,8 +278,9 @@ impl TableReader for TextReader {
         let mut rows = Vec::new();
         let mut row_count = 0;
         let mut bytes_seen = 0_u64;
+        let mut bytes_kept = 0;
         while !self.ended {
-            let keep = rows.len() < row_limit;
+            let keep = rows.len() < row_limit && bytes_kept < limits::TABLE_BYTES_MAX;
             if self.position == self.block.len() && !self.load()? {
                 self.ended = true;
                 if self.splitter.finish() {
@@ -307,6 +303,8 @@ impl TableReader for TextReader {
             row_count += 1;
             let text = self.splitter.take();
             if keep {
+                bytes_kept += text.held_bytes();
+                memory::hold(bytes_kept)?;
                 rows.push(vec![text]);
             }
             if bytes_seen >= self.chunk_bytes {

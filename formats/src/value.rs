@@ -54,6 +54,19 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// Bytes that it takes in memory, without names of members.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let inside = match self {
+            Self::Str(text) | Self::Decimal(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(items) => items.iter().map(Self::held_bytes).sum(),
+            Self::Struct(members) => members.iter().map(|(_, member)| member.held_bytes()).sum(),
+            _ => 0,
+        };
+        size_of::<Self>() + inside
+    }
+
     /// The member of a struct with this name.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<&Self> {

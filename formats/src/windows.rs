@@ -10,6 +10,7 @@ use bytes::Bytes;
 use outpost_model::limits;
 
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 use crate::source::ByteSource;
 
 /// Windows remembered at once; with windows of at most 64 KiB this is 4 MiB.
@@ -74,6 +75,7 @@ impl Windows {
     fn fetch(&mut self, start: u64, len: usize) -> Result<Bytes, FormatError> {
         let left = self.source.len().saturating_sub(start);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(len);
+        memory::hold(len)?;
         let mut buffer = vec![0; len];
         let mut filled = 0;
         while filled < len {

@@ -26,14 +26,6 @@ impl Module for Xml {
         &["features", "encoding", "encoding_errors"]
     }
 
-    fn features_at_open(
-        &self,
-        _files: &mut dyn Iterator<Item = Result<DataFile, FormatError>>,
-        _params: &Params,
-    ) -> Result<Option<Features>, FormatError> {
-        Ok(None)
-    }
-
     fn open(
         &self,
         file: &DataFile,

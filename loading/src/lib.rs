@@ -14,6 +14,7 @@ mod glob;
 pub mod guard;
 mod infos;
 mod listing;
+mod media_archives;
 mod module_choice;
 mod patterns;
 mod python;
@@ -27,4 +28,5 @@ mod test_tables;
 
 pub use error::LoadError;
 pub use guard::JobGuard;
-pub use repository::{LoadContext, Repository, RowsError, SplitHead};
+pub use media_archives::MediaArchives;
+pub use repository::{LoadContext, Repository, RepositoryCache, RowsError, SplitHead};

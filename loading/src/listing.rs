@@ -19,10 +19,13 @@ pub type ListFolder = Box<dyn Fn(&str) -> Result<Vec<RepoFile>, LoadError> + Sen
 
 type Files = Arc<[Arc<RepoFile>]>;
 
+/// The files of the folders that were listed.
+pub type Listed = HashMap<String, Files>;
+
 /// The files of a repository, listed on demand.
 pub struct Listing {
     list_folder: ListFolder,
-    listed: Mutex<HashMap<String, Files>>,
+    listed: Mutex<Listed>,
 }
 
 /// The files under one folder, sorted by path in code-point order.
@@ -39,10 +42,16 @@ impl std::ops::Deref for FilesUnder {
 }
 
 impl Listing {
-    /// A listing that asks `list_folder`.
+    /// A listing that asks `list_folder` for what is not `listed` yet.
     #[must_use]
-    pub fn new(list_folder: ListFolder) -> Self {
-        Self { list_folder, listed: Mutex::default() }
+    pub fn new(list_folder: ListFolder, listed: Listed) -> Self {
+        Self { list_folder, listed: Mutex::new(listed) }
+    }
+
+    /// What was listed so far.
+    #[must_use]
+    pub fn listed(&self) -> Listed {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All files under `folder`; `""` is the root.
@@ -64,7 +73,7 @@ impl Listing {
 }
 
 /// The listing of the folder or of one above it.
-fn covering<'a>(listed: &'a HashMap<String, Files>, folder: &str) -> Option<&'a Files> {
+fn covering<'a>(listed: &'a Listed, folder: &str) -> Option<&'a Files> {
     let mut ancestor = folder;
     loop {
         if let Some(files) = listed.get(ancestor) {
@@ -93,10 +102,11 @@ fn select(files: &Files, folder: &str) -> FilesUnder {
 pub(crate) fn listing_of(paths: &[&str]) -> Listing {
     let files: Vec<RepoFile> =
         paths.iter().map(|path| RepoFile { path: (*path).to_owned(), size: 1 }).collect();
-    Listing::new(Box::new(move |folder| {
+    let list_folder = Box::new(move |folder: &str| {
         let inside = |path: &str| folder.is_empty() || path.starts_with(&format!("{folder}/"));
         Ok(files.iter().filter(|file| inside(&file.path)).cloned().collect())
-    }))
+    });
+    Listing::new(list_folder, Listed::new())
 }
 
 #[cfg(test)]
@@ -109,11 +119,11 @@ mod tests {
         let inner = listing_of(&["a/1", "a-b/2", "a/c/3", "b", "d/4"]);
         let count = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&count);
-        let listing = Listing::new(Box::new(move |folder| {
+        let list_folder = Box::new(move |folder: &str| {
             counter.fetch_add(1, Ordering::Relaxed);
             inner.under(folder).map(|files| files.iter().map(|file| (**file).clone()).collect())
-        }));
-        (listing, count)
+        });
+        (Listing::new(list_folder, Listed::new()), count)
     }
 
     fn paths(files: &FilesUnder) -> Vec<&str> {

@@ -3,6 +3,7 @@
 //! Owns the pipeline of dataset-loading.md section 0. All calls block on the Hub; run them on a blocking thread.
 
 mod archives;
+mod cache;
 mod config;
 mod hub_errors;
 mod open;
@@ -18,9 +19,13 @@ use outpost_model::{DatasetName, Revision};
 
 use crate::error::LoadError;
 use crate::guard::JobGuard;
+use crate::listing::Listed;
 use crate::python::repr_list;
 use crate::resolve::Resolver;
+use cache::Outline;
+pub use cache::RepositoryCache;
 use config::Config;
+pub(crate) use hub_errors::load_error;
 
 /// What opening a repository needs.
 #[derive(Clone)]
@@ -73,7 +78,14 @@ impl Repository {
         dataset: &DatasetName,
         revision: &Revision,
     ) -> Result<Self, LoadError> {
-        open::open(context, dataset, revision)
+        let files = RepositoryFiles::new(context, dataset, revision, Listed::new());
+        let outline = open::outline(&files)?;
+        Ok(Self::of(files, &outline))
+    }
+
+    fn of(files: RepositoryFiles, outline: &Outline) -> Self {
+        let configs = outline.configs.iter().map(|spec| Config::new(Arc::clone(spec))).collect();
+        Self { files, configs, default_config: outline.default_config.clone() }
     }
 
     /// Config names in README order, or `default`.
@@ -98,10 +110,14 @@ impl Repository {
         if let Some(splits) = &config.info.splits {
             return Ok(splits.clone());
         }
-        // A format that cannot be read here still has its splits: they come from the files' names.
-        if config.reader().is_ok() {
-            config.announced(&self.files).map_err(splits_not_found)?;
+        match config.reader() {
+            Ok(_) => config.announced(&self.files).map(drop),
+            // Names of its files say nothing of a Lance dataset's splits.
+            Err(left_out) if config.module == "lance" => Err(left_out),
+            // The splits of other formats that are not read come from the files' names.
+            Err(_) => Ok(()),
         }
+        .map_err(splits_not_found)?;
         Ok(files.keys().cloned().collect())
     }
 
@@ -152,6 +168,10 @@ impl Repository {
 
 /// The error of a failure while split generators are made.
 fn splits_not_found(cause: LoadError) -> LoadError {
+    // No wording of the original stands for our own limits, which say what to do.
+    if cause.class == "LimitExceeded" {
+        return cause;
+    }
     LoadError::new("SplitsNotFoundError", "The split names could not be parsed from the dataset config.")
         .caused_by(cause)
 }

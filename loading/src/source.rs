@@ -92,7 +92,7 @@ impl ByteSource for HubSource {
             return Ok(count);
         }
         let length =
-            FETCH_BYTES_MIN.max(buffer.len() as u64).min(limits::RANGE_BYTES_MAX).min(self.size - offset);
+            FETCH_BYTES_MIN.max(buffer.len() as u64).min(limits::JOB_RANGE_BYTES_MAX).min(self.size - offset);
         let bytes = self.fetch(offset, length)?;
         let count = bytes.len().min(buffer.len());
         buffer[..count].copy_from_slice(&bytes[..count]);

@@ -105,6 +105,10 @@ pub const HUB_LOCATIONS_MAX: usize = 1_024;
 pub const HUB_LISTINGS_CACHED_MAX: usize = 64;
 /// Paths of all file lists kept in memory; the newest list is kept whatever its size.
 pub const HUB_LISTINGS_CACHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Repositories whose metadata is kept for the next job of the same revision.
+pub const REPOSITORIES_CACHED_MAX: usize = 32;
+/// Memory of what is kept of all repositories.
+pub const REPOSITORIES_CACHED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Shortest time between two looks at a folder Hub; each look is followed by a pause of at least
 /// [`FOLDER_POLL_PAUSE_FACTOR`] times its duration.
 pub const FOLDER_POLL_MS_MIN: u64 = 1_000;
@@ -116,6 +120,8 @@ pub const FOLDER_DATASETS_MAX: usize = 100_000;
 pub const FOLDER_HASHES_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// A metadata file (README.md, dataset_infos.json ...) read whole.
 pub const METADATA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// One ranged read of a file for a job; larger ones are several.
+pub const JOB_RANGE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// One ranged read.
 pub const RANGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Read-ahead of a streamed file: the first block, doubled on sequential reads up to the maximum.
@@ -126,25 +132,33 @@ pub const READ_BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a file that one schema inference or one row batch may hold in memory.
 pub const CHUNK_BYTES: usize = 10 * 1024 * 1024;
 /// Bytes of one file held in memory at once where its format cannot be streamed (a JSON array, one CSV cell).
-pub const WHOLE_FILE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const WHOLE_FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A JSON document that is read as one value, not row by row.
-pub const JSON_DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const JSON_DOCUMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Largest footer of a Parquet file.
 pub const PARQUET_FOOTER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Largest page of a Parquet file, compressed or not.
-pub const PARQUET_PAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Pages of a Parquet file that are held at the same time, one of each column with its dictionary, compressed and not.
+pub const PARQUET_PAGES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Values decoded from one list column of one row group of a Parquet file.
 pub const PARQUET_REPEATED_VALUES_MAX: u64 = 64 * 1024 * 1024;
 /// Metadata of one message of an Arrow file, or its footer.
 pub const ARROW_METADATA_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Body of one message of an Arrow file, compressed or not.
+/// Body of one message of an Arrow file, together with what it is decompressed to.
 pub const ARROW_BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Values in one cell, all levels together; in all rows of a table, or in a document, of a JSON file.
-pub const CELL_VALUES_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of values after which a reader ends its table early, so that the caller can stop.
+pub const CELL_VALUES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of values after which a reader ends its table early, or its rows, so that the caller can stop.
 pub const TABLE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of values after which no further first rows of a split are gathered.
+pub const FIRST_ROWS_HELD_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// Bytes that a job holds in one place from which on it needs the turn: one job of a process at a time has it.
+pub const LARGE_BUFFER_BYTES_MIN: usize = 16 * 1024 * 1024;
+/// How often a job that waits for the turn looks whether it must stop.
+pub const MEMORY_WAIT_LOOK_MS: u64 = 100;
+/// Bytes of csv rows that the types of one chunk are inferred from.
+pub const CSV_CHUNK_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Bytes of all members of one WebDataset sample, as they are held.
-pub const SAMPLE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const SAMPLE_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Members of one WebDataset sample.
 pub const SAMPLE_FIELDS_MAX: usize = 10_000;
 /// Entries of a tar archive passed over in a row: folders and links, or files that belong to no sample.
@@ -345,13 +359,51 @@ pub const ASSET_ORPHAN_AGE_MS_MIN: u64 = 2 * 3_600 * 1_000;
 pub const ASSET_BLOCK_BYTES: usize = 128 * 1024;
 /// Splits with assets that are looked at together when nothing is known about what changed.
 pub const ASSET_SPLITS_PAGE: usize = 256;
+/// Requests of one process to a shared store of assets at the same time.
+pub const ASSET_REQUESTS_IN_FLIGHT_MAX: usize = 8;
+/// A job waits for the upload of assets above this size, so that those in flight take bounded memory.
+pub const ASSET_UPLOADED_ASIDE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Part of an asset that one request to a shared store reads.
+pub const ASSET_REQUEST_BYTES: u64 = 1024 * 1024;
+/// A request to a shared store, and all its tries.
+pub const ASSET_REQUEST_TIMEOUT_MS: u64 = 120 * 1_000;
+/// The connection to a shared store.
+pub const ASSET_CONNECT_TIMEOUT_MS: u64 = 5 * 1_000;
+/// Tries after the first.
+pub const ASSET_REQUEST_RETRIES_MAX: usize = 4;
+/// The index of the assets of one split at one revision.
+pub const ASSET_MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a record of it takes in memory.
+pub const ASSET_MANIFEST_PART_BYTES_MAX: usize = 1024 * 1024;
+/// Memory for the indexes that were read last.
+pub const ASSET_MANIFEST_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Time for which such an index counts as the newest; an asset that it lacks is looked up at once.
+pub const ASSET_MANIFEST_FRESH_MS: u64 = 2 * 1_000;
+/// What the clocks of nodes that share a store of assets may differ by.
+pub const ASSET_CLOCK_SKEW_MS_MAX: u64 = 30 * 1_000;
 
 /// A media file read whole, to keep or to decode it.
 pub const MEDIA_FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
-/// Memory for decoding images, all jobs of a node together. An image that needs more by its header is refused.
+/// First try of reading a media file whole: most files are smaller, and their sizes are not known before.
+pub const MEDIA_FIRST_READ_BYTES: u64 = 4 * 1024 * 1024;
+/// Memory for media, all jobs of a node together: files that were read, images that are decoded, and what they become.
+/// An image that takes more by its header is refused; one that takes more with its file is made alone.
 pub const IMAGE_DECODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Threads of a job that read, decode and store media at the same time; their images share
+/// [`IMAGE_DECODE_BYTES_MAX`].
+pub const MEDIA_THREADS_MAX: usize = 4;
 /// What is read of an image's file to tell its width and height.
 pub const IMAGE_HEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Audio as it is written when it is converted to WAV; its memory is taken from that of images while it is made.
+pub const AUDIO_DECODED_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Length of audio that is converted.
+pub const AUDIO_DURATION_S_MAX: u64 = 6 * 3_600;
+/// Channels of audio that is converted.
+pub const AUDIO_CHANNELS_MAX: usize = 32;
+/// Samples of one channel in a second of audio that is converted.
+pub const AUDIO_SAMPLE_RATE_MAX: u32 = 768_000;
+/// Samples, all channels together, that one packet of audio may decode to.
+pub const AUDIO_PACKET_SAMPLES_MAX: u64 = 8 * 1024 * 1024;
 /// How often a job that waits for memory to decode in looks whether it must stop.
 pub const IMAGE_WAIT_LOOK_MS: u64 = 100;
 

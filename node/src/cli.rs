@@ -69,11 +69,12 @@ pub struct Cli {
     #[arg(long, env = "OUTPOST_STORE", hide_env_values = true, value_name = "embedded|URL")]
     pub store: Option<String>,
 
-    /// Where workers put assets such as images: a folder, the same for a primary and its workers. s3://BUCKET/PREFIX is
-    /// not built yet.
+    /// Where workers put assets such as images: a folder, or s3://BUCKET/PREFIX. Nodes with the same --store may share
+    /// it; others need a folder or a prefix of their own. A bucket is reached by the variables AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, and AWS_ALLOW_HTTP=true for an http:// endpoint.
     ///
-    /// Default: under the data directory; a worker needs one.
-    #[arg(long, env = "OUTPOST_ASSETS", value_name = "FOLDER")]
+    /// Default: under the data directory, for this node alone; a worker needs one.
+    #[arg(long, env = "OUTPOST_ASSETS", value_name = "FOLDER|s3://BUCKET/PREFIX")]
     pub assets: Option<String>,
 
     /// In-process workers per queue; `0` for none. The queue `datasets` lists configs and splits, `splits` computes

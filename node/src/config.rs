@@ -20,7 +20,7 @@ use values::Environment;
 
 pub use limits::{Guards, Limits};
 pub use primary::PrimaryConfig;
-pub use store::{AssetsPlace, MongoPlace, StorePlace};
+pub use store::{MongoPlace, StorePlace};
 pub use values::ConfigError;
 pub use worker::WorkerConfig;
 

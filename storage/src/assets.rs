@@ -12,6 +12,7 @@ mod lifetime;
 mod reader;
 mod records;
 mod scrub;
+mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use outpost_model::{
 
 pub use self::folder::FolderAssets;
 pub use self::lifetime::{follow, sweep};
+pub use self::shared::{AssetPlace, InvalidAssetPlace, SharedAssets};
 use crate::error::StorageError;
 
 /// What is known of an asset without its bytes.
@@ -128,8 +130,13 @@ pub struct AssetScrubReport {
 
 /// A place that holds assets.
 pub trait AssetStore: Send + Sync + 'static {
-    /// Begins a batch.
+    /// Begins a batch that adds to what is there. Batches for the same rows at the same time may undo each other.
     fn batch(&self) -> Box<dyn AssetBatch>;
+
+    /// Begins a batch that holds all assets of `rows`: its commit deletes those that it does not have. Takes no assets
+    /// of other rows. The commit fails with [`StorageError::LeaseLost`] when another batch for the same rows undid a
+    /// part of it.
+    fn replacing(&self, rows: &AssetSplit) -> Box<dyn AssetBatch>;
 
     /// The asset at `path`.
     ///
@@ -150,8 +157,8 @@ pub trait AssetStore: Send + Sync + 'static {
         put_before: TimestampMs,
     ) -> Result<u64, StorageError>;
 
-    /// The rows in `scope`, or of all datasets, that have assets: at most `limit` of them, in order, from behind
-    /// `after`.
+    /// The rows in `scope`, or of all datasets, that have assets: at most `limit` of them, in an order of the store's
+    /// own, from behind `after`.
     ///
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails.
@@ -171,8 +178,11 @@ pub trait AssetStore: Send + Sync + 'static {
     /// [`StorageError::Engine`] when the disk fails.
     fn set_followed(&self, position: Position) -> Result<(), StorageError>;
 
-    /// Counts.
-    fn stats(&self) -> AssetStats;
+    /// Counts. A shared store reads all of its index for it.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`] when the disk fails.
+    fn stats(&self) -> Result<AssetStats, StorageError>;
 
     /// Reads everything, drops what is damaged and deletes what nothing refers to.
     ///
@@ -188,6 +198,16 @@ pub trait AssetStore: Send + Sync + 'static {
         let mut batch = self.batch();
         batch.put(path, content_type, bytes)?;
         batch.commit()
+    }
+}
+
+/// A batch for some rows takes their assets only.
+fn check_rows(whole: Option<&AssetSplit>, path: &AssetPath) -> Result<(), StorageError> {
+    match whole {
+        Some(rows) if rows != path.rows() => {
+            Err(StorageError::Engine(format!("{path} is not an asset of the rows that are replaced")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -21,7 +21,8 @@ mod stored;
 #[cfg(any(test, feature = "contract"))]
 pub mod testing;
 
-pub use assets::{Asset, AssetBatch, AssetForm, AssetHead, AssetScope, AssetStore, FolderAssets};
+pub use assets::{Asset, AssetBatch, AssetForm, AssetHead, AssetPlace, AssetScope, AssetStore};
+pub use assets::{FolderAssets, SharedAssets};
 pub use authority::{
     Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, Submitted,
 };

@@ -36,6 +36,12 @@ pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
     bytes
 }
 
+/// Cuts the first of several records off what stands behind it; `None` when it is not whole.
+pub(crate) fn split_first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?);
+    bytes.split_at_checked(HEADER_BYTES.checked_add(usize::try_from(length).ok()?)?)
+}
+
 /// Reads what [`encode`] wrote.
 pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R, StorageError> {
     let damaged = |why: &str| StorageError::Damaged(format!("record of type {}: {why}", R::TAG as char));

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::{Setting, get_json, wait_until_idle};
 
-const LONG_CELL_BYTES: usize = 90 * 1024 * 1024;
+const LONG_CELL_BYTES: usize = 60 * 1024 * 1024;
 
 /// Where the error shows, and as what.
 struct Case {

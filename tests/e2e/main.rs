@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod asset_places;
 mod bad_input;
+mod bombs;
 mod kill_during_ingestion;
 mod options;
 mod primary;

@@ -1,7 +1,8 @@
 //! The sample Hub folder: what the node serves equals what Python's `datasets` answers on the same files.
 //!
 //! `sample_answers.json` was written by `datasets` 5.0.0 (pandas 2.3.3, pyarrow 23.0.1): per dataset, config and split
-//! the features, the number of rows up to 100, whether there are more, and two rows.
+//! the features, the number of rows up to 100, whether there are more, and two rows without their media, which are
+//! compared here with the files they come from.
 
 use std::path::Path;
 
@@ -20,7 +21,8 @@ async fn the_sample_folder_is_served_as_datasets_reads_it() {
     let expected = expected.as_object().unwrap();
     let node = start(&hub, &setting.data(), &[]).await;
     wait_until_idle(&node, expected.len() as u64 + 1).await;
-    assert_photographs(&node).await;
+    assert_images(&node).await;
+    assert_sounds(&node, &hub).await;
     for (dataset, configs) in expected {
         let (_, _, listing) = get_json(&node, &format!("/splits?dataset={dataset}")).await;
         assert_eq!(listing["failed"], serde_json::json!([]), "{dataset}");
@@ -35,23 +37,56 @@ async fn the_sample_folder_is_served_as_datasets_reads_it() {
     }
 }
 
-/// The one dataset of media: its cells point to images that the node serves.
-async fn assert_photographs(node: &NodeProcess) {
-    let path = "/first-rows?dataset=scikit-learn/photographs&config=default&split=train";
-    let (status, _, body) = get_json(node, path).await;
-    assert_eq!(status, 200, "{body}");
-    let rows = body["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 2);
-    for row in rows {
-        let image = &row["row"]["image"];
-        assert_eq!((image["width"].as_u64(), image["height"].as_u64()), (Some(640), Some(427)));
-        let source = image["src"].as_str().unwrap();
-        let (_, asset) = source.split_once("/assets/").unwrap();
-        let response = get(node, &format!("/assets/{asset}")).await;
-        assert_eq!(response.status(), 200, "{source}");
-        assert_eq!(response.headers()["content-type"], "image/jpeg");
-        assert!(response.headers()["cache-control"].to_str().unwrap().contains("immutable"));
-        assert!(response.bytes().await.unwrap().starts_with(b"\xff\xd8\xff"), "a JPEG");
+/// The rows of a split, which must be there.
+async fn rows(node: &NodeProcess, dataset: &str) -> Vec<Value> {
+    let path = format!("/first-rows?dataset={dataset}&config=default&split=train");
+    let (status, _, body) = get_json(node, &path).await;
+    assert_eq!(status, 200, "{path}: {body}");
+    body["rows"].as_array().unwrap().iter().map(|row| row["row"].clone()).collect()
+}
+
+/// The file that a cell points to, which the node serves under this type.
+async fn asset(node: &NodeProcess, source: &Value, content_type: &str) -> Vec<u8> {
+    let (_, path) = source.as_str().unwrap().split_once("/assets/").unwrap();
+    let response = get(node, &format!("/assets/{path}")).await;
+    assert_eq!(response.status(), 200, "{source}");
+    assert_eq!(response.headers()["content-type"], content_type, "{source}");
+    assert!(response.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+    response.bytes().await.unwrap().to_vec()
+}
+
+/// Images of a folder and of archives are JPEG files that the node serves.
+async fn assert_images(node: &NodeProcess) {
+    for (dataset, column, count, size) in
+        [("scikit-learn/photographs", "image", 2, (640, 427)), ("outpost/patterns", "png", 12, (48, 32))]
+    {
+        let rows = rows(node, dataset).await;
+        assert_eq!(rows.len(), count, "{dataset}");
+        for row in rows {
+            let image = &row[column];
+            assert_eq!((image["width"].as_u64(), image["height"].as_u64()), (Some(size.0), Some(size.1)));
+            let file = asset(node, &image["src"], "image/jpeg").await;
+            assert!(file.starts_with(b"\xff\xd8\xff"), "a JPEG");
+        }
+    }
+}
+
+/// WAV and FLAC are served as they are; Vorbis is served as WAV of the same length and rate.
+async fn assert_sounds(node: &NodeProcess, hub: &Path) {
+    let rows = rows(node, "outpost/tones").await;
+    let data = hub.join("outpost/tones/data");
+    for (row, name, content_type) in
+        [(0, "chord.wav", "audio/wav"), (1, "sine.ogg", "audio/wav"), (2, "sweep.flac", "audio/flac")]
+    {
+        let sound = &rows[row]["audio"][0];
+        assert_eq!(sound["type"], content_type, "{name}");
+        let file = asset(node, &sound["src"], content_type).await;
+        if name.ends_with(".ogg") {
+            assert_eq!((&file[..4], &file[20..28]), (&b"RIFF"[..], &b"\x01\0\x01\0\x40\x1f\0\0"[..]));
+            assert_eq!(file.len(), 44 + 2 * 8_000, "a second of 8,000 samples");
+        } else {
+            assert!(file == std::fs::read(data.join(name)).unwrap(), "{name} is copied");
+        }
     }
 }
 

@@ -9,6 +9,8 @@ pub struct Case {
     pub name: String,
     /// Path and content of its files.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Arguments that the library was called with; a card's config says the same.
+    pub arguments: Value,
     /// The library's answer, in the environment that is closest to the public viewer's.
     pub expected: Value,
 }
@@ -38,6 +40,7 @@ fn read_case(mut case: Value) -> Case {
     let files = case["files"].as_object().expect("a case has files");
     Case {
         name: case["name"].as_str().expect("a case has a name").to_owned(),
+        arguments: case["load_kwargs"].clone(),
         files: files.iter().map(|(path, content)| (path.clone(), content_of(content))).collect(),
         expected,
     }

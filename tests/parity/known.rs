@@ -1,12 +1,12 @@
 //! `known_failures.txt`: what differs from the library, and why.
 //!
-//! A line is `case: reason`, or `family/*: reason` for a family that is outside of the bar.
+//! A line is `case: reason`.
 
 use std::collections::BTreeMap;
 
 use crate::case::Case;
 
-/// The listed cases and families with their reasons.
+/// The listed cases with their reasons.
 pub struct KnownFailures {
     reasons: BTreeMap<String, String>,
 }
@@ -26,11 +26,6 @@ impl KnownFailures {
         Self { reasons }
     }
 
-    /// Whether the whole family is outside of the bar.
-    pub fn is_outside(&self, family: &str) -> bool {
-        self.reasons.contains_key(&format!("{family}/*"))
-    }
-
     /// Whether the case itself is listed.
     pub fn lists(&self, case: &Case) -> bool {
         self.reasons.contains_key(&case.name)
@@ -38,6 +33,6 @@ impl KnownFailures {
 
     /// Names of the listed cases.
     pub fn case_names(&self) -> impl Iterator<Item = &str> {
-        self.reasons.keys().map(String::as_str).filter(|name| !name.ends_with("/*"))
+        self.reasons.keys().map(String::as_str)
     }
 }

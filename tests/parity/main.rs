@@ -23,7 +23,7 @@ use case::Case;
 use known::KnownFailures;
 use report::Report;
 
-/// What the suite must reach over the formats of this milestone.
+/// What the suite must reach over all cases.
 const PASS_RATE_MIN: f64 = 0.97;
 
 #[test]

@@ -3,11 +3,10 @@
 //! Owns the [`AssetSink`] that takes them from a step. Refuses to know where they are kept. A sink that fails is trouble
 //! that may pass: the step is run again later.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use outpost_model::AssetPath;
+use outpost_model::{AssetPath, AssetSplit};
 use outpost_storage::{AssetBatch, AssetStore};
 
 /// An asset to store.
@@ -42,17 +41,19 @@ pub trait AssetSink: Send + Sync + 'static {
     fn commit(&self) -> Result<(), AssetError>;
 }
 
-/// The assets of one job on their way into a store: one batch, on disk when it is committed.
+/// The assets of one job on their way into a store: one batch, on disk when it is committed. It takes the place of
+/// those that an earlier job of the same rows left.
 pub struct JobAssets {
     store: Arc<dyn AssetStore>,
+    rows: AssetSplit,
     batch: Mutex<Option<Box<dyn AssetBatch>>>,
 }
 
 impl JobAssets {
-    /// Takes the assets of one job.
+    /// Takes all assets of these rows.
     #[must_use]
-    pub fn new(store: Arc<dyn AssetStore>) -> Self {
-        Self { store, batch: Mutex::new(None) }
+    pub fn new(store: Arc<dyn AssetStore>, rows: AssetSplit) -> Self {
+        Self { store, rows, batch: Mutex::new(None) }
     }
 
     fn batch(&self) -> MutexGuard<'_, Option<Box<dyn AssetBatch>>> {
@@ -63,62 +64,18 @@ impl JobAssets {
 impl AssetSink for JobAssets {
     fn put(&self, asset: NewAsset) -> Result<(), AssetError> {
         let mut open = self.batch();
-        let batch = open.get_or_insert_with(|| self.store.batch());
+        let batch = open.get_or_insert_with(|| self.store.replacing(&self.rows));
         batch
             .put(&asset.path, asset.content_type, &asset.bytes)
             .map_err(|error| AssetError(error.to_string()))
     }
 
     fn commit(&self) -> Result<(), AssetError> {
-        match self.batch().take() {
-            Some(batch) => batch.commit().map_err(|error| AssetError(error.to_string())),
-            None => Ok(()),
-        }
+        // Without an asset of its own the job still deletes those of an earlier one.
+        let batch = self.batch().take().unwrap_or_else(|| self.store.replacing(&self.rows));
+        batch.commit().map_err(|error| AssetError(error.to_string()))
     }
 }
 
-/// Assets in memory, for tests.
-#[derive(Debug, Default)]
-pub struct MemoryAssets {
-    state: Mutex<MemoryState>,
-}
-
-#[derive(Debug, Default)]
-struct MemoryState {
-    pending: Vec<NewAsset>,
-    kept: BTreeMap<String, NewAsset>,
-}
-
-impl MemoryAssets {
-    /// The committed asset at a path in its text form.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Option<NewAsset> {
-        self.with(|state| state.kept.get(path).cloned())
-    }
-
-    /// Paths of the committed assets, in order.
-    #[must_use]
-    pub fn paths(&self) -> Vec<String> {
-        self.with(|state| state.kept.keys().cloned().collect())
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut MemoryState) -> T) -> T {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl AssetSink for MemoryAssets {
-    fn put(&self, asset: NewAsset) -> Result<(), AssetError> {
-        self.with(|state| state.pending.push(asset));
-        Ok(())
-    }
-
-    fn commit(&self) -> Result<(), AssetError> {
-        self.with(|state| {
-            for asset in std::mem::take(&mut state.pending) {
-                state.kept.insert(asset.path.to_string(), asset);
-            }
-        });
-        Ok(())
-    }
-}
+#[cfg(test)]
+pub(crate) mod memory;

@@ -6,6 +6,7 @@
 mod cells;
 mod columns;
 mod fit;
+mod shown;
 
 use outpost_loading::SplitHead;
 use outpost_model::ErrorCode;
@@ -94,7 +95,7 @@ impl FirstRowsError {
     fn media(column: &str, error: MediaError) -> Self {
         match error {
             MediaError::Cell(reason) => Self::Cell { column: column.to_owned(), reason },
-            MediaError::Hub(_) | MediaError::Stopped => {
+            MediaError::Hub(_) | MediaError::Archive(_) | MediaError::Stopped => {
                 Self::MayPass { code: ErrorCode::HfHubError, reason: error.to_string() }
             }
             MediaError::Assets(error) => error.into(),
@@ -147,15 +148,15 @@ pub fn assemble(
     let columns = Column::all(&head.features, rows);
     let mut fitter = Fitter::new(&columns, limits, budget);
     let media = media.filter(|_| columns.iter().any(|column| column.holds_media));
-    for (row_idx, row) in rows.iter().enumerate() {
-        let mut cells = RowCells::new(&columns, row);
-        if let Some(media) = media {
-            cells.show_media(media, row_idx)?;
-        }
-        fitter.push(&cells)?;
-    }
     if let Some(media) = media {
+        for cells in shown::show_all(&columns, rows, media)? {
+            fitter.push(&cells)?;
+        }
         media.assets.commit()?;
+    } else {
+        for row in rows {
+            fitter.push(&RowCells::new(&columns, row))?;
+        }
     }
     let rows_dropped = fitter.finish(&mut body);
     let truncated = !all_fetched || rows_dropped;
@@ -171,5 +172,7 @@ fn open_body(address: SplitAddress<'_>, head: &SplitHead) -> Vec<u8> {
 
 #[cfg(test)]
 mod media_tests;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ pub mod outcome;
 pub mod runtime;
 pub mod steps;
 
-pub use assets::{AssetError, AssetSink, MemoryAssets, NewAsset};
+pub use assets::{AssetError, AssetSink, NewAsset};
 pub use outcome::{Cause, StepOutcome, StepResult};
 pub use runtime::{StepRunner, SystemClock, WorkerConfig, WorkerGroup, WorkerHandle, WorkerPool};
 pub use steps::{StepLimits, Steps};

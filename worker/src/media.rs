@@ -18,13 +18,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use outpost_formats::{Feature, MediaKind, Value};
 use outpost_hub::{Hub, HubError};
-use outpost_loading::JobGuard;
+use outpost_loading::{JobGuard, LoadError, MediaArchives};
+use outpost_model::limits::AUDIO_DECODED_BYTES_MAX;
 use outpost_model::{AssetPath, AssetSplit};
 
-use self::audio::AudioFormat;
+use self::audio::{AudioFormat, Treatment};
 pub use self::budget::DecodeBudget;
-use self::file::HubFile;
-use self::file_name::{PathStep, name_at};
+use self::file::{ArchiveMember, HeldFile, HubFile};
+use self::file_name::{PathStep, extension, name_at};
+use self::image::Encoded;
 use crate::assets::{AssetError, AssetSink, NewAsset};
 
 /// Where `%PDF` must stand in a document.
@@ -39,6 +41,9 @@ pub enum MediaError {
     /// The Hub, for now.
     #[error("the Hub could not be read: {0}")]
     Hub(HubError),
+    /// An archive on the Hub, for now.
+    #[error("an archive could not be read: {0}")]
+    Archive(LoadError),
     /// The asset store.
     #[error(transparent)]
     Assets(#[from] AssetError),
@@ -51,6 +56,16 @@ impl From<HubError> for MediaError {
     fn from(error: HubError) -> Self {
         if error.is_transient() {
             Self::Hub(error)
+        } else {
+            Self::Cell(format!("its file cannot be read: {error}"))
+        }
+    }
+}
+
+impl From<LoadError> for MediaError {
+    fn from(error: LoadError) -> Self {
+        if error.is_transient() {
+            Self::Archive(error)
         } else {
             Self::Cell(format!("its file cannot be read: {error}"))
         }
@@ -72,9 +87,11 @@ pub struct MediaStep<'a> {
     pub runtime: &'a tokio::runtime::Handle,
     /// Ends the job when it must end.
     pub guard: &'a JobGuard,
+    /// Has the members of archives that cells name by path.
+    pub archives: &'a MediaArchives,
     /// Takes the assets.
     pub assets: &'a dyn AssetSink,
-    /// Memory to decode in.
+    /// Memory to read files and to decode in.
     pub budget: &'a DecodeBudget,
     /// The rows that the cells are of.
     pub rows: AssetSplit,
@@ -111,6 +128,8 @@ pub(crate) struct MediaCell<'a> {
 enum Source<'v> {
     Bytes(Bytes, Option<&'v str>),
     Hub(HubFile),
+    /// With its path.
+    Member(ArchiveMember, &'v str),
 }
 
 impl<'a> MediaCell<'a> {
@@ -180,7 +199,11 @@ impl<'a> MediaCell<'a> {
             return Ok(Some(Source::Bytes(Bytes::from_owner(bytes.clone()), path)));
         }
         let path = path.ok_or_else(|| MediaError::Cell("a cell has neither bytes nor a path".to_owned()))?;
-        Ok(HubFile::parse(path, &self.step.rows.dataset)?.map(Source::Hub))
+        let dataset = &self.step.rows.dataset;
+        if let Some(member) = ArchiveMember::parse(path, dataset)? {
+            return Ok(Some(Source::Member(member, path)));
+        }
+        Ok(HubFile::parse(path, dataset)?.map(Source::Hub))
     }
 
     fn image(&mut self, source: &Source<'_>) -> Result<Value, MediaError> {
@@ -194,15 +217,27 @@ impl<'a> MediaCell<'a> {
                 (None, dimensions) => Ok(image_cell(&url, dimensions?)),
             };
         }
-        let file = source.read(self.step)?;
-        let opened = image::open(&file)?;
-        let reserved = self.step.budget.take(opened.memory_bytes, self.step.guard)?;
-        let encoded = opened.encode()?;
-        drop(reserved);
+        let encoded = self.encoded(source)?;
         let (extension, content_type) =
             if encoded.is_jpeg { ("jpg", "image/jpeg") } else { ("png", "image/png") };
         let url = self.put("image", extension, content_type, encoded.bytes.into())?;
         Ok(image_cell(&url, (encoded.width, encoded.height)))
+    }
+
+    /// Reads an image and makes its asset, within the budget.
+    fn encoded(&self, source: &Source<'_>) -> Result<Encoded, MediaError> {
+        let mut beside = 0;
+        loop {
+            let HeldFile { bytes, mut reserved } = source.read(self.step, beside)?;
+            let held = reserved.bytes() - beside;
+            let opened = image::open(&bytes)?;
+            if opened.memory_bytes <= beside || reserved.try_resize(held + opened.memory_bytes) {
+                return Ok(opened.encode()?);
+            }
+            // To wait with the file in memory could be to wait for one who waits for that memory: it is let go, and
+            // read again when there is room for both.
+            beside = opened.memory_bytes;
+        }
     }
 
     fn audio(&mut self, source: &Source<'_>) -> Result<Value, MediaError> {
@@ -212,9 +247,17 @@ impl<'a> MediaCell<'a> {
         {
             return Ok(audio_cell(&url, format));
         }
-        let file = source.read(self.step)?;
-        let format = by_path.or_else(|| AudioFormat::of_bytes(&file));
-        let format = format.ok_or_else(|| audio::unsupported(source.path()))?;
+        // What is written anew needs its memory before the file is held.
+        let beside = if by_path.is_some() { 0 } else { AUDIO_DECODED_BYTES_MAX };
+        let HeldFile { bytes: file, reserved: _held } = source.read(self.step, beside)?;
+        let (format, file) = match Treatment::of(source.path(), &file) {
+            Treatment::Copied(format) => (format, file),
+            Treatment::Converted => {
+                let extension = source.path().and_then(extension);
+                let wav = audio::to_wav(file, extension, AUDIO_DECODED_BYTES_MAX, self.step.guard)?;
+                (AudioFormat::Wav, wav.into())
+            }
+        };
         let url = self.put("audio", format.extension(), format.content_type(), file)?;
         Ok(audio_cell(&url, format))
     }
@@ -225,14 +268,14 @@ impl<'a> MediaCell<'a> {
         {
             return Ok(members(vec![("src", Value::str(&url))]));
         }
-        let file = source.read(self.step)?;
-        let extension = audio::video_extension(source.path(), &file);
-        let url = self.put("video", &extension, audio::video_content_type(&extension), file)?;
+        let file = source.read(self.step, 0)?;
+        let extension = audio::video_extension(source.path(), &file.bytes);
+        let url = self.put("video", &extension, audio::video_content_type(&extension), file.bytes)?;
         Ok(members(vec![("src", Value::str(&url))]))
     }
 
     fn pdf(&mut self, source: &Source<'_>) -> Result<Value, MediaError> {
-        let file = source.read(self.step)?;
+        let HeldFile { bytes: file, reserved: _held } = source.read(self.step, 0)?;
         let start = &file[..file.len().min(PDF_MARK_BYTES_MAX)];
         if !start.windows(4).any(|mark| mark == b"%PDF") {
             return Err("its file is not a PDF document".to_owned().into());
@@ -268,13 +311,19 @@ impl Source<'_> {
         match self {
             Self::Bytes(_, path) => *path,
             Self::Hub(file) => Some(file.path()),
+            Self::Member(_, path) => Some(path),
         }
     }
 
-    fn read(&self, step: &MediaStep<'_>) -> Result<Bytes, MediaError> {
+    /// The file, with memory for `beside` bytes more. Bytes of a cell are in memory already, with its row.
+    fn read<'s>(&self, step: &MediaStep<'s>, beside: u64) -> Result<HeldFile<'s>, MediaError> {
         match self {
-            Self::Bytes(bytes, _) => Ok(bytes.clone()),
-            Self::Hub(file) => file.read(step),
+            Self::Bytes(bytes, _) => {
+                let reserved = step.budget.take(beside, step.guard)?;
+                Ok(HeldFile { bytes: bytes.clone(), reserved })
+            }
+            Self::Hub(file) => file.read(step, beside),
+            Self::Member(member, _) => member.read(step, beside),
         }
     }
 }
@@ -297,5 +346,7 @@ fn members(members: Vec<(&str, Value)>) -> Value {
     Value::Struct(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -19,9 +19,11 @@ mod support;
 
 use std::sync::Arc;
 
+use outpost_formats::memory::in_job;
 use outpost_hub::Hub;
+use outpost_loading::RepositoryCache;
 use outpost_model::limits::{self, FirstRowsLimits, NamesLimits};
-use outpost_model::{ErrorCode, Job, StepKind};
+use outpost_model::{AssetSplit, ErrorCode, Job, StepKind};
 use outpost_storage::{AssetStore, Authority};
 
 use crate::assets::{AssetSink, JobAssets};
@@ -52,46 +54,59 @@ impl Default for StepLimits {
     }
 }
 
-/// Opens the sink of one job.
-type SinkOfJob = Box<dyn Fn() -> Arc<dyn AssetSink> + Send + Sync>;
+/// Opens the sink of one job; only jobs for rows have one.
+type SinkOfJob = Box<dyn Fn(&Job) -> Option<Arc<dyn AssetSink>> + Send + Sync>;
 
 /// Every step, over one authority and one Hub.
 pub struct Steps {
     authority: Arc<dyn Authority>,
     hub: Arc<dyn Hub>,
+    repositories: RepositoryCache,
     limits: StepLimits,
     assets: Option<SinkOfJob>,
     decode_budget: DecodeBudget,
 }
 
 impl Steps {
-    /// The steps with these limits. They refuse columns that hold media, see [`Steps::with_assets`].
+    /// The steps with these limits. They refuse columns that hold media, see [`Steps::with_asset_store`].
     #[must_use]
     pub fn new(authority: Arc<dyn Authority>, hub: Arc<dyn Hub>, limits: StepLimits) -> Self {
-        Self { authority, hub, limits, assets: None, decode_budget: DecodeBudget::default() }
+        Self {
+            authority,
+            hub,
+            repositories: RepositoryCache::default(),
+            limits,
+            assets: None,
+            decode_budget: DecodeBudget::default(),
+        }
     }
 
     /// The same steps with one place for the files that rows point to.
-    #[must_use]
-    pub fn with_assets(self, assets: Arc<dyn AssetSink>) -> Self {
-        Self { assets: Some(Box::new(move || Arc::clone(&assets))), ..self }
+    #[cfg(test)]
+    fn with_assets(self, assets: Arc<dyn AssetSink>) -> Self {
+        Self { assets: Some(Box::new(move |_| Some(Arc::clone(&assets)))), ..self }
     }
 
     /// The same steps with a store for the files that rows point to; the files of a job are one batch.
     #[must_use]
     pub fn with_asset_store(self, store: Arc<dyn AssetStore>) -> Self {
-        Self { assets: Some(Box::new(move || Arc::new(JobAssets::new(Arc::clone(&store))))), ..self }
+        let open = move |job: &Job| {
+            let sink: Arc<dyn AssetSink> = Arc::new(JobAssets::new(Arc::clone(&store), rows_of(job)?));
+            Some(sink)
+        };
+        Self { assets: Some(Box::new(open)), ..self }
     }
 }
 
 impl StepRunner for Steps {
     fn run(&self, job: &Job, context: &RunContext) -> StepOutcome {
-        let assets = self.assets.as_ref().map(|open| open());
+        let assets = self.assets.as_ref().and_then(|open| open(job));
         let step = StepContext {
             job,
             run: context,
             authority: &*self.authority,
             hub: &self.hub,
+            repositories: &self.repositories,
             limits: &self.limits,
             assets: assets.as_deref(),
             decode_budget: &self.decode_budget,
@@ -101,11 +116,22 @@ impl StepRunner for Steps {
             Ok(false) => return StepOutcome::Nothing,
             Err(failure) => return failure.into_outcome(),
         }
-        match compute(&step) {
+        let guard = Arc::clone(&context.guard);
+        match in_job(Arc::new(move || guard.must_stop()), || compute(&step)) {
             Ok(result) => StepOutcome::Store(Box::new(within_size(result, &self.limits))),
             Err(failure) => failure.into_outcome(),
         }
     }
+}
+
+/// The rows that a job is for.
+fn rows_of(job: &Job) -> Option<AssetSplit> {
+    Some(AssetSplit {
+        dataset: job.key.dataset().clone(),
+        config: job.key.config()?.clone(),
+        split: job.key.split()?.clone(),
+        revision: job.revision.clone(),
+    })
 }
 
 fn compute(step: &StepContext<'_>) -> Result<StepResult, Failure> {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use outpost_model::limits;
 
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 use crate::source::ByteSource;
 use crate::windows::Windows;
 
@@ -244,8 +245,9 @@ pub(super) fn check_batch(batch: &RecordBatch<'_>, body: &[u8]) -> Result<(), Fo
             plain_bytes = plain_bytes.saturating_add(stated);
         }
     }
-    if plain_bytes > limits::ARROW_BODY_BYTES_MAX as u64 {
-        return Err(too_large("record batch", plain_bytes, limits::ARROW_BODY_BYTES_MAX));
+    let held_bytes = plain_bytes.saturating_add(body.len() as u64);
+    if held_bytes > limits::ARROW_BODY_BYTES_MAX as u64 {
+        return Err(too_large("record batch", held_bytes, limits::ARROW_BODY_BYTES_MAX));
     }
-    Ok(())
+    memory::hold(held_bytes as usize)
 }

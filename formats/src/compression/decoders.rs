@@ -15,6 +15,7 @@ use outpost_model::limits;
 use super::Packing;
 use super::source_reader::{Failure, SourceReader};
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 
 /// gzip: members one after the other, zero padding between and after them ignored. An empty file is an empty gzip file.
 pub(super) struct GzReader {
@@ -214,6 +215,11 @@ impl<R: Read> Read for Bounded<R> {
             return Err(self.fail(FormatError::new(ErrorClass::LimitExceeded, message)));
         };
         self.bytes_left = left;
+        // Until then the decoder has not touched more of its window.
+        let decoded = usize::try_from(self.bytes_max - left).unwrap_or(usize::MAX);
+        if let Err(error) = memory::hold(decoded / 2) {
+            return Err(self.fail(error));
+        }
         Ok(count)
     }
 }

@@ -112,6 +112,11 @@ impl Row {
         self.ends.len()
     }
 
+    /// Bytes of all fields.
+    pub(super) fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// A field; fields past the last are empty.
     pub(super) fn field(&self, index: usize) -> &[u8] {
         let Some(&end) = self.ends.get(index) else { return b"" };

@@ -1,7 +1,7 @@
 //! One open csv file: chunks of rows as tables.
 //!
-//! Owns the walk over blocks, header and rows. In memory are one block, one row and the rows that the caller asked for, bounded by
-//! [`limits::WHOLE_FILE_BYTES_MAX`]; column types are found while rows stream by.
+//! Owns the walk over blocks, header and rows. In memory are one block, one row and the rows that the caller asked for, up to
+//! [`limits::TABLE_BYTES_MAX`]; column types are found while rows stream by.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use super::tokenizer::Tokenizer;
 use crate::encoding::Decoder;
 use crate::error::{ErrorClass, FormatError};
 use crate::features::{Feature, Features};
+use crate::memory;
 use crate::table::{Table, TableReader};
 use crate::value::Value;
 
@@ -93,15 +94,12 @@ impl Kept {
             self.ends.push(self.bytes.len());
         }
         self.rows += 1;
-        if self.bytes.len() > limits::WHOLE_FILE_BYTES_MAX {
-            let message = format!(
-                "the first {} rows have more than {} bytes; use shorter cells",
-                self.rows,
-                limits::WHOLE_FILE_BYTES_MAX
-            );
-            return Err(FormatError::new(ErrorClass::LimitExceeded, message));
-        }
-        Ok(())
+        memory::hold(self.held_bytes())
+    }
+
+    /// Bytes of the cells as values.
+    fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<Value>()
     }
 
     fn cell(&self, index: usize) -> &[u8] {
@@ -207,7 +205,8 @@ impl CsvReader {
         let rows_left = self.options.rows_max.saturating_sub(open.rows_read);
         let rows_max = usize::try_from(rows_left).unwrap_or(usize::MAX).min(self.options.chunk_rows);
         let mut count = 0;
-        while count < rows_max {
+        let mut bytes = 0_u64;
+        while count < rows_max && bytes < limits::CSV_CHUNK_BYTES_MAX {
             if !std::mem::replace(&mut open.row_waits, false) && !self.rows.advance()? {
                 break;
             }
@@ -216,9 +215,10 @@ impl CsvReader {
             for (column, reader) in open.layout.columns.iter().zip(&mut open.columns) {
                 reader.observe(row.field(column.field), &self.options.cells);
             }
-            if count < row_limit {
+            if count < row_limit && kept.held_bytes() < limits::TABLE_BYTES_MAX {
                 kept.push(row, &open.layout)?;
             }
+            bytes += row.byte_len() as u64;
             count += 1;
         }
         open.rows_read += count as u64;

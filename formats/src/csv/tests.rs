@@ -1,3 +1,4 @@
+use outpost_model::limits;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -423,4 +424,22 @@ fn hostile_bytes_never_panic() {
             }
         });
     }
+}
+
+#[test]
+fn rows_beyond_what_a_table_holds_are_left_out_and_the_table_says_so() {
+    let row = "x".repeat(limits::TABLE_BYTES_MAX / 2) + "\n";
+    let file = file("data.csv", format!("a\n{}", row.repeat(4)));
+    let table = Csv.open(&file, &Params::new(), None).unwrap().next_table(100).unwrap().unwrap();
+    assert_eq!((table.rows.len(), table.row_count, table.is_cut(100)), (2, 4, true));
+}
+
+#[test]
+fn many_columns_of_empty_cells_count_too() {
+    let columns = 50_000;
+    let row = ",".repeat(columns - 1) + "\n";
+    let file = file("data.csv", row.repeat(60));
+    let table = Csv.open(&file, &params(json!({"header": null})), None).unwrap().next_table(100);
+    let kept = table.unwrap().unwrap().rows.len();
+    assert_eq!(kept, limits::TABLE_BYTES_MAX.div_ceil(columns * size_of::<crate::Value>()));
 }

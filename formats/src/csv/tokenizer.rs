@@ -8,6 +8,7 @@ use outpost_model::limits;
 
 use super::dialect::{Delimiter, Dialect, OnBadLine, Row, is_blank};
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -160,6 +161,7 @@ impl Tokenizer {
     }
 
     fn check_size(&self) -> Result<(), FormatError> {
+        memory::hold(self.row.bytes.len().max(self.indent.len()))?;
         if self.row.bytes.len() <= limits::WHOLE_FILE_BYTES_MAX
             && self.row.ends.len() <= limits::COLUMNS_MAX
             && self.indent.len() <= limits::WHOLE_FILE_BYTES_MAX

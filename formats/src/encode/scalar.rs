@@ -5,13 +5,14 @@ use std::sync::Arc;
 use crate::error::{ErrorClass, FormatError};
 use crate::features::repr::quoted;
 use crate::json_text::time;
+use crate::python_values::{class_name, repr_text};
 use crate::value::Value;
 
 /// A value for a column of this dtype: Python converts to booleans, integers, floats and text, and leaves the rest.
 ///
 /// # Errors
 /// `ValueError` or `TypeError` when Python cannot convert.
-pub(super) fn encode(value: Value, dtype: &str) -> Result<Value, FormatError> {
+pub(crate) fn encode(value: Value, dtype: &str) -> Result<Value, FormatError> {
     match dtype {
         "bool" => Ok(Value::Bool(is_truthy(&value))),
         "string" | "large_string" => text(value),
@@ -36,7 +37,7 @@ fn signed(number: i128) -> Value {
 ///
 /// # Errors
 /// `ValueError` for a name or an id that is none.
-pub(super) fn label(value: &Value, names: &[Arc<str>]) -> Result<Value, FormatError> {
+pub(crate) fn label(value: &Value, names: &[Arc<str>]) -> Result<Value, FormatError> {
     let id_of = |name: &str| names.iter().position(|known| &**known == name);
     let count = i128::try_from(names.len()).unwrap_or(i128::MAX);
     let is_id = |id: i128| (-1..count).contains(&id);
@@ -66,6 +67,10 @@ fn integer(value: &Value) -> Result<i128, FormatError> {
         Value::Float(value) if value.is_nan() => {
             Err(invalid("cannot convert float NaN to integer".to_owned()))
         }
+        Value::Float(value) if value.is_infinite() => {
+            let message = "cannot convert float infinity to integer";
+            Err(FormatError::new(ErrorClass::OverflowError, message))
+        }
         #[expect(clippy::cast_possible_truncation, reason = "the bounds are checked")]
         Value::Float(value) if value.abs() < 18_446_744_073_709_551_616.0 => Ok(value.trunc() as i128),
         Value::Float(_) => {
@@ -78,7 +83,7 @@ fn integer(value: &Value) -> Result<i128, FormatError> {
         other => {
             let message = format!(
                 "int() argument must be a string, a bytes-like object or a real number, not '{}'",
-                type_name(other)
+                class_name(other)
             );
             Err(FormatError::new(ErrorClass::TypeError, message))
         }
@@ -97,7 +102,7 @@ fn float(value: &Value) -> Result<f64, FormatError> {
             .ok_or_else(|| invalid(format!("could not convert string to float: {}", quoted(text)))),
         other => {
             let message =
-                format!("float() argument must be a string or a real number, not '{}'", type_name(other));
+                format!("float() argument must be a string or a real number, not '{}'", class_name(other));
             Err(FormatError::new(ErrorClass::TypeError, message))
         }
     }
@@ -113,10 +118,11 @@ fn text(value: Value) -> Result<Value, FormatError> {
         Value::UInt(value) => value.to_string(),
         Value::Float(value) => float_text(value),
         Value::Date(days) => time::date_text(days).unwrap_or_default(),
+        Value::Bytes(_) | Value::List(_) | Value::Struct(_) => repr_text(&value),
         other => {
             let message = format!(
                 "a value of type '{}' is not made to text here; declare its column with its own type",
-                type_name(&other)
+                class_name(&other)
             );
             return Err(FormatError::new(ErrorClass::TypeError, message));
         }
@@ -162,24 +168,5 @@ fn is_truthy(value: &Value) -> bool {
         Value::Duration(count, _) => *count != 0,
         Value::Decimal(text) => text.bytes().any(|byte| matches!(byte, b'1'..=b'9')),
         Value::Date(_) | Value::Time(..) | Value::Timestamp(..) => true,
-    }
-}
-
-/// The Python type of a value.
-pub(super) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "NoneType",
-        Value::Bool(_) => "bool",
-        Value::Int(_) | Value::UInt(_) => "int",
-        Value::Float(_) => "float",
-        Value::Str(_) => "str",
-        Value::Bytes(_) => "bytes",
-        Value::Date(_) => "datetime.date",
-        Value::Time(..) => "datetime.time",
-        Value::Timestamp(..) => "datetime.datetime",
-        Value::Duration(..) => "datetime.timedelta",
-        Value::Decimal(_) => "decimal.Decimal",
-        Value::List(_) => "list",
-        Value::Struct(_) => "dict",
     }
 }

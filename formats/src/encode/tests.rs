@@ -22,6 +22,8 @@ fn values_become_what_python_makes_of_them() {
         (Value::Float(100.0), "large_string", Value::str("100.0")),
         (Value::Float(f64::NAN), "string", Value::str("nan")),
         (Value::Bool(false), "string", Value::str("False")),
+        (Value::Bytes(b"a\n".as_slice().into()), "string", Value::str("b'a\\n'")),
+        (Value::List(vec![Value::str("a"), Value::Null]), "string", Value::str("['a', None]")),
         (Value::str(""), "bool", Value::Bool(false)),
         (Value::str("2020"), "timestamp[s]", Value::str("2020")),
         (Value::Null, "int64", Value::Null),
@@ -39,6 +41,12 @@ fn values_that_python_cannot_convert_fail_with_its_words() {
             Feature::value("int64"),
             ErrorClass::ValueError,
             "invalid literal for int() with base 10: 'a'",
+        ),
+        (
+            Value::Float(f64::INFINITY),
+            Feature::value("int64"),
+            ErrorClass::OverflowError,
+            "cannot convert float infinity to integer",
         ),
         (
             Value::str("a"),

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use outpost_model::limits;
+
 use super::analysis::{Role, member_address, members, role};
 use super::{Plan, location, metadata};
 use crate::encode::encode_example;
@@ -83,6 +85,13 @@ fn metadata_rows(
         while rows.len() < limit
             && let Some(table) = tables.next_table(limit - rows.len())?
         {
+            if table.is_cut(limit - rows.len()) {
+                let message = format!(
+                    "the first rows of '{address}' have more than {} bytes; write shorter cells",
+                    limits::TABLE_BYTES_MAX
+                );
+                return Err(FormatError::new(ErrorClass::LimitExceeded, message));
+            }
             let names: Vec<Arc<str>> =
                 table.fields.iter().map(|field| field.name().as_str().into()).collect();
             for cells in table.rows {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Inferred;
 use crate::error::{ErrorClass, FormatError};
-use crate::features::repr::quoted;
-use crate::json_text::time;
+use crate::python_values::{class_name, repr_text};
 use crate::value::Value;
 
 /// Integers up to here are exact as doubles.
@@ -58,7 +57,7 @@ fn check_exact(magnitude: u64, number: impl std::fmt::Display) -> Result<(), For
 }
 
 fn refused(value: &Value, inferred: &Inferred) -> FormatError {
-    let class = python_class(value);
+    let class = class_name(value);
     match (value, inferred) {
         (Value::Bool(_), Inferred::Int) => {
             FormatError::new(ErrorClass::ArrowTypeError, "Expected integer, got bool")
@@ -72,7 +71,7 @@ fn refused(value: &Value, inferred: &Inferred) -> FormatError {
             FormatError::new(ErrorClass::ArrowTypeError, message)
         }
         _ => {
-            let (text, target) = (python_text(value), type_name(inferred));
+            let (text, target) = (repr_text(value), type_name(inferred));
             let message = format!("Could not convert {text} with type {class}: tried to convert to {target}");
             FormatError::new(ErrorClass::ArrowInvalid, message)
         }
@@ -94,59 +93,5 @@ fn type_name(inferred: &Inferred) -> &'static str {
         Inferred::Text => "string",
         Inferred::List(_) => "list",
         Inferred::Struct(_) => "struct",
-    }
-}
-
-/// The name of its Python class.
-pub(crate) fn python_class(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "NoneType",
-        Value::Bool(_) => "bool",
-        Value::Int(_) | Value::UInt(_) => "int",
-        Value::Float(_) => "float",
-        Value::Str(_) => "str",
-        Value::Bytes(_) => "bytes",
-        Value::Date(_) => "datetime.date",
-        Value::Time(..) => "datetime.time",
-        Value::Timestamp(..) => "datetime.datetime",
-        Value::Duration(..) => "datetime.timedelta",
-        Value::Decimal(_) => "decimal.Decimal",
-        Value::List(_) => "list",
-        Value::Struct(_) => "dict",
-    }
-}
-
-/// A value roughly as Python's `repr` has it; exact for the kinds that mix in practice.
-pub(crate) fn python_text(value: &Value) -> String {
-    match value {
-        Value::Null => "None".into(),
-        Value::Bool(true) => "True".into(),
-        Value::Bool(false) => "False".into(),
-        Value::Int(number) => number.to_string(),
-        Value::UInt(number) => number.to_string(),
-        Value::Float(number) => format!("{number:?}"),
-        Value::Str(text) => quoted(text),
-        Value::Bytes(bytes) => format!("b'{}'", bytes.escape_ascii()),
-        Value::Date(days) => match time::date(*days) {
-            Some(date) => date.format("datetime.date(%Y, %-m, %-d)").to_string(),
-            None => format!("datetime.date({days})"),
-        },
-        Value::Decimal(text) => format!("Decimal('{text}')"),
-        Value::Time(count, unit) => time::time_text(*count, *unit),
-        Value::Timestamp(count, unit, zone) => {
-            time::timestamp_text(*count, *unit, zone.as_deref()).unwrap_or_else(|| count.to_string())
-        }
-        Value::Duration(count, unit) => time::duration_text(*count, *unit),
-        Value::List(items) => {
-            let items: Vec<String> = items.iter().map(python_text).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::Struct(members) => {
-            let members: Vec<String> = members
-                .iter()
-                .map(|(name, value)| format!("{}: {}", quoted(name), python_text(value)))
-                .collect();
-            format!("{{{}}}", members.join(", "))
-        }
     }
 }

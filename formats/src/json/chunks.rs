@@ -5,6 +5,7 @@ use std::io::Read;
 use outpost_model::limits;
 
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 
 /// How much is read from the input at once.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -80,6 +81,7 @@ impl Chunks {
 
     fn read_block(&mut self, len: usize) -> Result<(), FormatError> {
         let before = self.carry.len();
+        memory::hold(before + len)?;
         self.carry.resize(before + len, 0);
         let read = self.input.read(&mut self.carry[before..]);
         let count = *read.as_ref().unwrap_or(&0);

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use outpost_model::limits;
+
 use super::lexer::SyntaxError;
 use super::paths::JsonPaths;
 use super::rows::{RowReader, RowRules};
@@ -12,6 +14,7 @@ use super::scan::{Layout, RootValue, Rules, Scan, ScanError, scan};
 use super::shape::{self, Members};
 use super::tree::{Node, ROOT, kind};
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 use crate::value::Value;
 
 /// A chunk to type.
@@ -54,10 +57,21 @@ impl Typed {
         self.rows == 1 && self.rules.layout == Layout::Stream
     }
 
-    /// The values of the first rows.
+    /// The values of the first rows, as many of them as are held.
     pub(super) fn read_rows(&self, bytes: &[u8]) -> Result<Vec<Vec<Value>>, FormatError> {
         let mut reader = RowReader::new(&self.columns, self.rules);
-        self.spans.iter().map(|span| reader.read_row(&bytes[span.clone()])).collect()
+        let mut rows: Vec<Vec<Value>> = Vec::new();
+        let mut held_bytes = 0;
+        for span in &self.spans {
+            if held_bytes >= limits::TABLE_BYTES_MAX {
+                break;
+            }
+            let row = reader.read_row(&bytes[span.clone()])?;
+            held_bytes += row.iter().map(Value::held_bytes).sum::<usize>();
+            memory::hold(held_bytes)?;
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 

@@ -14,6 +14,7 @@ use super::shape;
 use super::{frame, options};
 use crate::error::{ErrorClass, FormatError};
 use crate::features::Features;
+use crate::memory;
 use crate::module::DataFile;
 use crate::table::{Table, TableReader};
 
@@ -168,6 +169,7 @@ impl JsonReader {
 
     fn whole_text(&self) -> Result<Vec<u8>, FormatError> {
         let mut text = Vec::new();
+        memory::hold(usize::try_from(self.file.source.len()).unwrap_or(usize::MAX))?;
         let mut input =
             options::open_text(&self.file, &self.options)?.take(limits::WHOLE_FILE_BYTES_MAX as u64 + 1);
         input.read_to_end(&mut text)?;

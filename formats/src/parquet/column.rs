@@ -1,8 +1,9 @@
 //! Column chunks of one row group as pages, for the parquet crate's record reader.
 //!
-//! Owns the loop header, bytes, decompression. Page sizes are bounded before anything is read or allocated for them, and
-//! so are the values of a repeated column. Failures travel as `ParquetError::External` around a `FormatError`.
+//! Owns the loop header, bytes, decompression. Pages are bounded before anything is read or allocated for them, those of
+//! all columns together, and so are the values of a repeated column. Failures travel as `ParquetError::External` around a `FormatError`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::parquet::arrow::arrow_reader::RowGroups;
@@ -16,6 +17,7 @@ use outpost_model::limits;
 use super::codec;
 use super::page_header::{self, DataV2, HeaderError, PageHeader, PageKind};
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 use crate::windows::Windows;
 
 /// Read ahead at a page whose chunk is large: a header and a small page.
@@ -28,7 +30,14 @@ pub(super) struct RowGroup {
     pub(super) metadata: Arc<ParquetMetaData>,
     pub(super) index: usize,
     pub(super) windows: Arc<Mutex<Windows>>,
+    /// Bytes of the pages that its columns hold.
+    pub(super) held_bytes: Arc<AtomicUsize>,
+    /// The first failure to read a page, which the crates on the way reword.
+    pub(super) failure: PageFailure,
 }
+
+/// A place for the first failure to read a page.
+pub(super) type PageFailure = Arc<Mutex<Option<FormatError>>>;
 
 impl RowGroup {
     fn group(&self) -> &RowGroupMetaData {
@@ -82,6 +91,47 @@ struct ColumnPages {
     has_dictionary: bool,
     /// Whether the last page was of version 2, which starts and ends at records.
     last_is_v2: bool,
+    held: Held,
+    failure: PageFailure,
+}
+
+/// What one column holds: its dictionary, and its page until the next one is read.
+struct Held {
+    by_group: Arc<AtomicUsize>,
+    dictionary_bytes: usize,
+    page_bytes: usize,
+}
+
+impl Held {
+    /// Counts a page before it is read.
+    fn replace_page(&mut self, header: &PageHeader, codec: Compression) -> Result<(), FormatError> {
+        let compressed = if codec == Compression::UNCOMPRESSED { 0 } else { header.compressed_len };
+        let bytes = compressed.saturating_add(header.uncompressed_len.max(header.compressed_len));
+        let place = match header.kind {
+            PageKind::Dictionary { .. } => &mut self.dictionary_bytes,
+            _ => &mut self.page_bytes,
+        };
+        let before = std::mem::replace(place, bytes);
+        self.by_group.fetch_sub(before, Ordering::Relaxed);
+        let held = self.by_group.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if held > limits::PARQUET_PAGES_BYTES_MAX {
+            return Err(FormatError::new(
+                ErrorClass::LimitExceeded,
+                format!(
+                    "The pages of this Parquet file that hold its first rows have more than {} bytes together; \
+                     write the file with smaller pages.",
+                    limits::PARQUET_PAGES_BYTES_MAX
+                ),
+            ));
+        }
+        memory::hold(held)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.by_group.fetch_sub(self.dictionary_bytes + self.page_bytes, Ordering::Relaxed);
+    }
 }
 
 impl ColumnPages {
@@ -110,6 +160,8 @@ impl ColumnPages {
                 .then_some(limits::PARQUET_REPEATED_VALUES_MAX),
             has_dictionary: false,
             last_is_v2: false,
+            held: Held { by_group: Arc::clone(&group.held_bytes), dictionary_bytes: 0, page_bytes: 0 },
+            failure: Arc::clone(&group.failure),
         })
     }
 
@@ -130,6 +182,13 @@ impl ColumnPages {
             }
         }
         Ok(self.header.clone())
+    }
+
+    /// Keeps a failure, and hands it on in the form that the parquet crate knows.
+    fn failed(&self, error: FormatError) -> ParquetError {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert_with(|| error.clone());
+        external(error)
     }
 
     fn read_header(&self) -> Result<(PageHeader, usize), FormatError> {
@@ -153,6 +212,7 @@ impl ColumnPages {
     fn next_page(&mut self) -> Result<Option<Page>, FormatError> {
         let Some(header) = self.peek_header()? else { return Ok(None) };
         self.header = None;
+        self.held.replace_page(&header, self.codec)?;
         let body = lock(&self.windows).read(self.at, header.compressed_len, header.compressed_len)?;
         self.at += header.compressed_len as u64;
         self.check_dictionary(&header.kind)?;
@@ -202,13 +262,13 @@ impl ColumnPages {
 
 fn check_page_size(header: &PageHeader) -> Result<(), FormatError> {
     let largest = header.compressed_len.max(header.uncompressed_len);
-    if largest > limits::PARQUET_PAGE_BYTES_MAX {
+    if largest > limits::PARQUET_PAGES_BYTES_MAX {
         return Err(FormatError::new(
             ErrorClass::LimitExceeded,
             format!(
                 "A page of this Parquet file has {largest} bytes, more than the {} that are read; \
                  write the file with smaller pages.",
-                limits::PARQUET_PAGE_BYTES_MAX
+                limits::PARQUET_PAGES_BYTES_MAX
             ),
         ));
     }
@@ -300,11 +360,11 @@ impl Iterator for ColumnPages {
 
 impl PageReader for ColumnPages {
     fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
-        self.next_page().map_err(external)
+        self.next_page().map_err(|error| self.failed(error))
     }
 
     fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
-        let header = self.peek_header().map_err(external)?;
+        let header = self.peek_header().map_err(|error| self.failed(error))?;
         Ok(header.map(|header| match header.kind {
             PageKind::Data { num_values, .. } => {
                 PageMetadata { num_rows: None, num_levels: Some(num_values as usize), is_dict: false }
@@ -321,7 +381,7 @@ impl PageReader for ColumnPages {
     }
 
     fn skip_next_page(&mut self) -> ParquetResult<()> {
-        if let Some(header) = self.peek_header().map_err(external)? {
+        if let Some(header) = self.peek_header().map_err(|error| self.failed(error))? {
             self.header = None;
             self.at += header.compressed_len as u64;
         }

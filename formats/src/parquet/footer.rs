@@ -13,6 +13,7 @@ use outpost_model::limits;
 
 use super::schema::physical_fields;
 use crate::error::{ErrorClass, FormatError};
+use crate::memory;
 use crate::panics::caught;
 use crate::source::ByteSource;
 use crate::windows::Windows;
@@ -21,6 +22,9 @@ use crate::windows::Windows;
 const TAIL_BYTES: usize = 8;
 /// Read at the end of the file at once; most footers fit.
 const TAIL_AHEAD_BYTES: usize = 64 * 1024;
+
+/// What a byte of a footer takes once it is decoded, about.
+const MEMORY_PER_FOOTER_BYTE: usize = 12;
 
 /// An open file: what its footer says.
 pub(super) struct Footer {
@@ -43,6 +47,7 @@ impl Footer {
         let ahead = usize::try_from(file_len).unwrap_or(usize::MAX).min(TAIL_AHEAD_BYTES);
         let tail = windows.read(file_len - ahead as u64, ahead, ahead)?;
         let footer_len = footer_len(&tail[ahead - TAIL_BYTES..], file_len)?;
+        memory::hold(footer_len.saturating_mul(MEMORY_PER_FOOTER_BYTE))?;
         let start = file_len - TAIL_BYTES as u64 - footer_len as u64;
         let bytes = windows.read(start, footer_len, footer_len)?;
         let metadata = caught(|| ParquetMetaDataReader::decode_metadata(&bytes).map_err(parquet_error))?;

@@ -4,9 +4,9 @@
 //! [`limits::TABLE_BYTES_MAX`]; the next one goes on in the same row group.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use super::column::RowGroup;
+use super::column::{PageFailure, RowGroup};
 use super::footer::{Footer, parquet_error};
 use crate::batch_rows::{OpenBatch, Rows};
 use crate::error::{ErrorClass, FormatError};
@@ -38,6 +38,7 @@ struct OpenGroup {
     batches: Option<ParquetRecordBatchReader>,
     batch: Option<OpenBatch>,
     rows_left: usize,
+    failure: PageFailure,
 }
 
 impl ParquetReader {
@@ -59,7 +60,12 @@ impl ParquetReader {
             self.next_group += 1;
             let rows = usize::try_from(self.footer.metadata.row_group(index).num_rows()).unwrap_or(0);
             if rows > 0 {
-                return Ok(Some(OpenGroup { batches: None, batch: None, rows_left: rows }));
+                return Ok(Some(OpenGroup {
+                    batches: None,
+                    batch: None,
+                    rows_left: rows,
+                    failure: PageFailure::default(),
+                }));
             }
             if index == 0 && self.batch_is_first_group {
                 return Err(FormatError::new(
@@ -71,7 +77,11 @@ impl ParquetReader {
         Ok(None)
     }
 
-    fn batches(&self, row_limit: usize) -> Result<ParquetRecordBatchReader, FormatError> {
+    fn batches(
+        &self,
+        row_limit: usize,
+        failure: &PageFailure,
+    ) -> Result<ParquetRecordBatchReader, FormatError> {
         let index = self.next_group - 1;
         let group = self.footer.metadata.row_group(index);
         let bytes_per_row =
@@ -81,6 +91,8 @@ impl ParquetReader {
             metadata: Arc::clone(&self.footer.metadata),
             index,
             windows: Arc::clone(&self.footer.windows),
+            held_bytes: Arc::default(),
+            failure: Arc::clone(failure),
         };
         caught(|| {
             ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &group, batch_rows, None)
@@ -108,10 +120,12 @@ impl ParquetReader {
 
     fn next_batch(&self, group: &mut OpenGroup, row_limit: usize) -> Result<OpenBatch, FormatError> {
         if group.batches.is_none() {
-            group.batches = Some(self.batches(row_limit)?);
+            let batches = self.batches(row_limit, &group.failure);
+            group.batches = Some(batches.map_err(|error| first_failure(&group.failure, error))?);
         }
         let batches = group.batches.as_mut();
-        match caught(|| batches.and_then(Iterator::next).transpose().map_err(arrow_error))? {
+        let next = caught(|| batches.and_then(Iterator::next).transpose().map_err(arrow_error));
+        match next.map_err(|error| first_failure(&group.failure, error))? {
             Some(batch) => Ok(OpenBatch::new(batch)),
             None => Err(FormatError::new(
                 ErrorClass::OSError,
@@ -173,6 +187,11 @@ fn scanned_schema(fields: &[FieldRef]) -> String {
     schema_text(fields)
         + "
 __fragment_index: int32\n__batch_index: int32\n__last_in_fragment: bool\n__filename: string"
+}
+
+/// What made a page fail, where one did.
+fn first_failure(failure: &PageFailure, error: FormatError) -> FormatError {
+    failure.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(error)
 }
 
 fn arrow_error(error: ArrowError) -> FormatError {

@@ -112,3 +112,13 @@ fn unknown_options_are_refused() {
         assert_eq!(texts("a", options).unwrap_err().class, ErrorClass::ValueError);
     }
 }
+
+#[test]
+fn rows_beyond_what_a_table_holds_are_left_out_and_the_table_says_so() {
+    let line = "x".repeat(limits::TABLE_BYTES_MAX / 2) + "\n";
+    let params = params(json!({"chunksize": limits::TABLE_BYTES_MAX * 2}));
+    let mut reader = Text.open(&file("data.txt", line.repeat(4)), &params, None).unwrap();
+    let table = reader.next_table(100).unwrap().unwrap();
+    assert_eq!((table.rows.len(), table.row_count, table.is_cut(100)), (2, 4, true));
+    assert!(!table.is_cut(2));
+}

@@ -7,7 +7,8 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::{extension, npy, python_json, samples};
+use super::budget::Values;
+use super::{cbor, extension, msgpack, npy, npz, python_json, samples, tenbin};
 use crate::compression::open_extracted;
 use crate::encoding::strict_utf8;
 use crate::error::{ErrorClass, FormatError};
@@ -36,6 +37,10 @@ enum Decoder {
     Int,
     Json,
     Npy,
+    Npz,
+    MessagePack,
+    Cbor,
+    Tensors,
 }
 
 fn decoder(extension: &str) -> Decoder {
@@ -44,6 +49,10 @@ fn decoder(extension: &str) -> Decoder {
         "cls" | "cls2" | "index" | "inx" | "id" => Decoder::Int,
         "json" | "jsn" => Decoder::Json,
         "npy" => Decoder::Npy,
+        "npz" => Decoder::Npz,
+        "mp" | "msg" => Decoder::MessagePack,
+        "cbor" => Decoder::Cbor,
+        "ten" | "tb" => Decoder::Tensors,
         _ => Decoder::Bytes,
     }
 }
@@ -68,15 +77,27 @@ pub(super) fn is_decoded(name: &str) -> bool {
 pub(super) fn decode(name: &str, content: Vec<u8>, bytes_max: usize) -> Result<Cell, FormatError> {
     let (extension, is_packed) = deciding(name);
     let content = if is_packed { unpack(name, content, bytes_max)? } else { content };
-    let bytes = content.len();
+    let mut bytes = content.len();
     let (value, feature) = match decoder(&extension) {
         Decoder::Bytes => (Value::Bytes(content.into()), Some(Feature::value("binary"))),
         Decoder::Text => (Value::str(strict_utf8(&content)?), Some(Feature::value("string"))),
         Decoder::Int => (int(&content)?, Some(Feature::value("int64"))),
         Decoder::Json => (python_json::parse(&content)?, None),
-        Decoder::Npy => npy::parse(&content).map(|(value, feature)| (value, Some(feature)))?,
+        Decoder::Npy => typed(npy::parse(&content, &mut Values::new())?),
+        Decoder::Npz => {
+            let (arrays, feature, unpacked) = npz::parse(name, &content.into(), bytes_max - bytes)?;
+            bytes += unpacked;
+            (arrays, Some(feature))
+        }
+        Decoder::MessagePack => (msgpack::parse(&content)?, None),
+        Decoder::Cbor => (cbor::parse(&content)?, None),
+        Decoder::Tensors => typed(tenbin::parse(&content)?),
     };
     Ok(Cell { value, feature, bytes })
+}
+
+fn typed((value, feature): (Value, Feature)) -> (Value, Option<Feature>) {
+    (value, Some(feature))
 }
 
 fn unpack(name: &str, content: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, FormatError> {

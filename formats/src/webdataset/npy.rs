@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use outpost_model::limits;
 use regex::Regex;
 
+use super::budget::Values;
 use crate::error::{ErrorClass, FormatError};
 use crate::features::Feature;
 use crate::value::Value;
@@ -20,6 +21,8 @@ static ORDER: LazyLock<Regex> =
 static SHAPE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#"['"]shape['"]\s*:\s*\(([0-9,\sL]*)\)"#).expect("a fixed pattern"));
 
+/// What every array begins with.
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 /// Dimensions that NumPy arrays have at most.
 const DIMENSIONS_MAX: usize = 64;
 
@@ -28,7 +31,7 @@ fn value_error(message: impl Into<String>) -> FormatError {
 }
 
 /// The array and its type.
-pub(super) fn parse(content: &[u8]) -> Result<(Value, Feature), FormatError> {
+pub(super) fn parse(content: &[u8], values: &mut Values) -> Result<(Value, Feature), FormatError> {
     let (header, data) = header(content)?;
     let Some(descr) = DESCR.captures(header) else {
         return Err(not_implemented("Unsupported numpy type 20"));
@@ -41,7 +44,7 @@ pub(super) fn parse(content: &[u8]) -> Result<(Value, Feature), FormatError> {
         .filter(|length| !length.is_empty())
         .map(|length| length.parse().map_err(|_| malformed(header)))
         .collect::<Result<_, _>>()?;
-    array(Item::named(&descr[1])?, &shape, &order[1] == "True", data)
+    array(Item::named(&descr[1])?, &shape, &order[1] == "True", data, values)
 }
 
 fn malformed(header: &str) -> FormatError {
@@ -56,7 +59,7 @@ fn not_implemented(message: &str) -> FormatError {
 /// The header's text and what follows it.
 fn header(content: &[u8]) -> Result<(&str, &[u8]), FormatError> {
     let rest = content
-        .strip_prefix(b"\x93NUMPY")
+        .strip_prefix(MAGIC)
         .ok_or_else(|| value_error("the magic string is not correct; expected b'\\x93NUMPY'"))?;
     let short = || value_error("EOF: reading array header length, the file ends before its header does");
     let (&version, rest) = rest.split_first().ok_or_else(short)?;
@@ -176,6 +179,7 @@ pub(super) fn array(
     shape: &[usize],
     is_fortran: bool,
     data: &[u8],
+    values: &mut Values,
 ) -> Result<(Value, Feature), FormatError> {
     if shape.len() > DIMENSIONS_MAX.min(limits::NESTING_DEPTH_MAX) {
         return Err(value_error("maximum supported dimension for an ndarray is 64"));
@@ -192,10 +196,7 @@ pub(super) fn array(
         let message = format!("EOF: reading array data, expected {needed} bytes got {}", data.len());
         return Err(value_error(message));
     }
-    if lists > limits::CELL_VALUES_MAX {
-        let message = format!("an array has more than {} values; split it", limits::CELL_VALUES_MAX);
-        return Err(FormatError::new(ErrorClass::LimitExceeded, message));
-    }
+    values.take(lists)?;
     let mut strides = vec![item.bytes(); shape.len()];
     let mut step = item.bytes();
     let dimensions: Vec<usize> =

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use outpost_model::limits;
 
+use super::budget::Values;
 use super::decode::too_large;
 use crate::encoding::strict_utf8;
 use crate::error::{ErrorClass, FormatError};
@@ -17,7 +17,7 @@ use crate::value::Value;
 /// Reads a document.
 pub(super) fn parse(content: &[u8]) -> Result<Value, FormatError> {
     let text = strict_utf8(content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content))?;
-    let mut parser = Parser { text, at: 0, values_left: limits::CELL_VALUES_MAX };
+    let mut parser = Parser { text, at: 0, values: Values::new() };
     parser.skip_blanks();
     let value = parser.value(0)?;
     parser.skip_blanks();
@@ -27,7 +27,7 @@ pub(super) fn parse(content: &[u8]) -> Result<Value, FormatError> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    values_left: usize,
+    values: Values,
 }
 
 impl Parser<'_> {
@@ -59,20 +59,7 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, FormatError> {
-        let limit = |what: String| Err(FormatError::new(ErrorClass::LimitExceeded, what));
-        if depth > limits::NESTING_DEPTH_MAX {
-            return limit(format!(
-                "JSON values are nested more than {} levels deep; flatten them",
-                limits::NESTING_DEPTH_MAX
-            ));
-        }
-        let Some(left) = self.values_left.checked_sub(1) else {
-            return limit(format!(
-                "a JSON document has more than {} values; split it",
-                limits::CELL_VALUES_MAX
-            ));
-        };
-        self.values_left = left;
+        self.values.take_at(depth)?;
         match self.peek() {
             Some(b'"') => self.string().map(|text| Value::Str(text.into())),
             Some(b'{') => self.object(depth),

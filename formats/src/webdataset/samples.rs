@@ -13,6 +13,7 @@ use super::decode::{Cell, decode, is_decoded};
 use super::tar::{Member, Tar};
 use crate::error::{ErrorClass, FormatError};
 use crate::features::Features;
+use crate::memory;
 use crate::module::DataFile;
 
 /// The column of the key.
@@ -105,6 +106,7 @@ impl Samples {
         if member.size > budget as u64 {
             return Err(too_long(&sample.key));
         }
+        memory::hold(sample.bytes + member.size as usize)?;
         let content = self.tar.read_content()?;
         let cell = decode(&member.name, content, budget)?;
         sample.bytes += cell.bytes;

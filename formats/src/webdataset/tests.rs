@@ -1,5 +1,7 @@
 //! What holds for archives that the reference cases do not have: damage, hostility, cost.
 
+mod members;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

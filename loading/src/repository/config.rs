@@ -2,6 +2,7 @@
 //!
 //! Owns when files are resolved and when a file is looked at for its schema: at most once, on first use.
 
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use outpost_formats::module::{SchemaSplit, reader};
@@ -19,8 +20,8 @@ use crate::source::HubSource;
 /// `dataset_info` (dataset-loading.md sections 1.6 to 1.9).
 const STEERED_BY_CONFIG: &[&str] = &["csv", "text", "conll", "xml"];
 
-/// A config of an open repository.
-pub(super) struct Config {
+/// What the metadata files say about a config: the same for every job of the revision.
+pub(super) struct ConfigSpec {
     pub(super) name: String,
     /// The name of its module.
     pub(super) module: &'static str,
@@ -30,7 +31,12 @@ pub(super) struct Config {
     pub(super) features: Option<Features>,
     /// What `dataset_info` declares.
     pub(super) info: ConfigInfo,
-    origin: ConfigFiles,
+    pub(super) origin: ConfigFiles,
+}
+
+/// A config of an open repository.
+pub(super) struct Config {
+    spec: Arc<ConfigSpec>,
     resolved: OnceLock<Result<Arc<DataFiles>, LoadError>>,
     at_open: OnceLock<Result<Option<Features>, LoadError>>,
     plan: OnceLock<Result<Arc<dyn SplitPlan>, LoadError>>,
@@ -44,19 +50,23 @@ pub(super) enum ConfigFiles {
     Patterns { folder: String, patterns: SplitPatterns },
 }
 
-impl Config {
+impl ConfigSpec {
     pub(super) fn new(name: String, choice: &ModuleChoice, origin: ConfigFiles) -> Self {
-        Self {
-            name,
-            module: choice.module,
-            params: choice.params.clone(),
-            features: None,
-            info: ConfigInfo::default(),
-            origin,
-            resolved: OnceLock::new(),
-            at_open: OnceLock::new(),
-            plan: OnceLock::new(),
-        }
+        let (module, params) = (choice.module, choice.params.clone());
+        Self { name, module, params, features: None, info: ConfigInfo::default(), origin }
+    }
+}
+
+impl Deref for Config {
+    type Target = ConfigSpec;
+    fn deref(&self) -> &ConfigSpec {
+        &self.spec
+    }
+}
+
+impl Config {
+    pub(super) fn new(spec: Arc<ConfigSpec>) -> Self {
+        Self { spec, resolved: OnceLock::new(), at_open: OnceLock::new(), plan: OnceLock::new() }
     }
 
     /// Its files by split.
@@ -72,14 +82,7 @@ impl Config {
 
     /// The reader of its format.
     pub(super) fn reader(&self) -> Result<Reader, LoadError> {
-        reader(self.module).ok_or_else(|| {
-            let message = format!(
-                "the files of config '{}' are of the format '{}', which is not read yet. Convert them to Parquet, CSV \
-                 or JSON Lines to see their rows.",
-                self.name, self.module
-            );
-            LoadError::new("NotImplementedError", message)
-        })
+        reader(self.module).ok_or_else(|| left_out(&self.name, self.module))
     }
 
     /// The options that its module knows.
@@ -148,6 +151,23 @@ impl Config {
         });
         Ok(reader.features_at_open(&mut opened, &self.reader_params(Reader::Files(reader)))?)
     }
+}
+
+/// The error of a format that is not read here: it names the format and the way out.
+fn left_out(config: &str, module: &str) -> LoadError {
+    let format = match module {
+        "hdf5" => "HDF5",
+        "eval" => "Inspect evaluation logs",
+        "lance" => "Lance",
+        "tsfile" => "Apache TsFile",
+        other => other,
+    };
+    let message = format!(
+        "The files of config '{config}' are of the format '{module}' ({format}), which this node does not read. To see \
+         their rows, convert each split to Parquet and upload that instead: python -c \"from datasets import \
+         load_dataset; load_dataset('<dataset>', '{config}', split='train').to_parquet('train.parquet')\""
+    );
+    LoadError::new("NotImplementedError", message)
 }
 
 impl RepositoryFiles {

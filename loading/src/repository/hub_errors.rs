@@ -10,7 +10,7 @@ use outpost_model::DatasetName;
 use crate::error::LoadError;
 
 /// The exception that a failed call to the Hub becomes while a dataset is opened.
-pub(super) fn load_error(dataset: &DatasetName, error: &HubError) -> LoadError {
+pub(crate) fn load_error(dataset: &DatasetName, error: &HubError) -> LoadError {
     let (class, message) = match error {
         _ if error.is_transient() => {
             ("ConnectionError", format!("Couldn't reach '{dataset}' on the Hub ({error})"))

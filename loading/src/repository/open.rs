@@ -6,28 +6,27 @@ use std::sync::Mutex;
 use indexmap::IndexMap;
 use outpost_model::{DatasetName, Revision, limits};
 
-use super::config::{Config, ConfigFiles};
+use super::cache::Outline;
+use super::config::{ConfigFiles, ConfigSpec};
 use super::hub_errors::load_error;
-use super::{LoadContext, Repository, RepositoryFiles};
+use super::{LoadContext, RepositoryFiles};
 use crate::configs::{CardConfig, check_name, default_name};
 use crate::data_files::sanitize;
 use crate::error::LoadError;
 use crate::extensions::{ModuleChoice, belongs_to};
 use crate::infos::{Infos, read_card, read_legacy};
-use crate::listing::Listing;
+use crate::listing::{Listed, Listing};
 use crate::resolve::{DataFiles, Extensions, Resolver, SplitPatterns, is_not_found};
 use crate::yaml::Yaml;
 use crate::{card, configs, module_choice, patterns};
 
-pub(super) fn open(
-    context: &LoadContext,
-    dataset: &DatasetName,
-    revision: &Revision,
-) -> Result<Repository, LoadError> {
-    open_files(RepositoryFiles::new(context, dataset, revision)).map_err(|error| {
+/// Reads what the metadata files say.
+pub(super) fn outline(files: &RepositoryFiles) -> Result<Outline, LoadError> {
+    read_outline(files).map_err(|error| {
         if !is_not_found(&error) {
             return error;
         }
+        let dataset = &files.dataset;
         let message = format!(
             "Couldn't find any data file at {dataset}. Couldn't find '{dataset}' on the Hugging Face Hub either: \
              FileNotFoundError: {}",
@@ -37,9 +36,9 @@ pub(super) fn open(
     })
 }
 
-fn open_files(files: RepositoryFiles) -> Result<Repository, LoadError> {
+fn read_outline(files: &RepositoryFiles) -> Result<Outline, LoadError> {
     let readme = files.metadata("README.md")?;
-    refuse_script(&files)?;
+    refuse_script(files)?;
     let overlay = files.metadata(".huggingface.yaml")?;
     let card = card::read(readme.as_deref(), overlay.as_deref())?;
     let card_configs = configs::read(&card)?;
@@ -68,7 +67,11 @@ fn open_files(files: RepositoryFiles) -> Result<Repository, LoadError> {
         config.info = infos.get(&config.name).cloned().unwrap_or_default();
     }
     let only_config = configs.first().filter(|_| configs.len() == 1).map(|config| config.name.clone());
-    Ok(Repository { files, default_config: default.or(only_info).or(only_config), configs })
+    Ok(Outline {
+        configs: configs.into_iter().map(Arc::new).collect(),
+        default_config: default.or(only_info).or(only_config),
+        listed: files.resolver.listing.listed(),
+    })
 }
 
 fn merged(mut legacy: Infos, card: Infos) -> Infos {
@@ -89,11 +92,11 @@ fn refuse_script(files: &RepositoryFiles) -> Result<(), LoadError> {
 }
 
 /// The one config of a repository whose card declares none.
-fn config_of_files(choice: &ModuleChoice, mut files: DataFiles) -> Config {
+fn config_of_files(choice: &ModuleChoice, mut files: DataFiles) -> ConfigSpec {
     for files in files.values_mut() {
         files.retain(|file| belongs_to(&file.path, choice.module));
     }
-    Config::new("default".to_owned(), choice, ConfigFiles::Resolved(files))
+    ConfigSpec::new("default".to_owned(), choice, ConfigFiles::Resolved(files))
 }
 
 /// One config per entry of the card, all with the module of the first one's files.
@@ -101,7 +104,7 @@ fn configs_of_card(
     resolver: &Resolver,
     card_configs: Vec<CardConfig>,
     choice: &ModuleChoice,
-) -> Result<Vec<Config>, LoadError> {
+) -> Result<Vec<ConfigSpec>, LoadError> {
     let mut detected: IndexMap<String, SplitPatterns> = IndexMap::new();
     let mut configs = Vec::with_capacity(card_configs.len());
     for card_config in card_configs {
@@ -119,7 +122,7 @@ fn configs_of_card(
             },
         };
         let name = check_name(&card_config.name)?.to_owned();
-        let mut config = Config::new(name, choice, ConfigFiles::Patterns { folder, patterns });
+        let mut config = ConfigSpec::new(name, choice, ConfigFiles::Patterns { folder, patterns });
         config.params.extend(card_config.params);
         config.features = card_config.features;
         configs.push(config);
@@ -152,9 +155,14 @@ fn empty_config(resolver: &Resolver, config: &CardConfig, error: LoadError) -> L
 }
 
 impl RepositoryFiles {
-    fn new(context: &LoadContext, dataset: &DatasetName, revision: &Revision) -> Self {
+    pub(super) fn new(
+        context: &LoadContext,
+        dataset: &DatasetName,
+        revision: &Revision,
+        listed: Listed,
+    ) -> Self {
         let (own_context, own_dataset, own_revision) = (context.clone(), dataset.clone(), revision.clone());
-        let listing = Listing::new(Box::new(move |folder| {
+        let list_folder = Box::new(move |folder: &str| {
             own_context.guard.check()?;
             let list = own_context.hub.list_files(&own_dataset, &own_revision, folder);
             match own_context.runtime.block_on(list) {
@@ -162,9 +170,9 @@ impl RepositoryFiles {
                 Err(outpost_hub::HubError::EntryNotFound(_)) => Ok(Vec::new()),
                 Err(error) => Err(load_error(&own_dataset, &error)),
             }
-        }));
+        });
         let resolver = Resolver {
-            listing,
+            listing: Listing::new(list_folder, listed),
             dataset: dataset.to_string(),
             revision: revision.to_string(),
             guard: Arc::clone(&context.guard),

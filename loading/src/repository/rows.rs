@@ -1,6 +1,7 @@
 //! The first rows of a split, as plain iteration yields them (dataset-loading.md sections 5.1 to 5.3).
 //!
-//! Owns the walk over files and chunks and the phase of each failure. Nothing partial is returned.
+//! Owns the walk over files and chunks and the phase of each failure. Rows are gathered up to
+//! [`limits::FIRST_ROWS_HELD_BYTES_MAX`]; a failure returns nothing partial.
 
 use std::sync::Arc;
 
@@ -9,8 +10,10 @@ use outpost_formats::cast::{cast_table_to_features, cast_table_to_schema};
 use outpost_formats::features::arrow::fields_equal;
 use outpost_formats::features::type_text::schema_text;
 use outpost_formats::infer::{INFERENCE_ROWS, infer_features};
+use outpost_formats::memory;
 use outpost_formats::{Features, Module, Params, Reader, SplitModule, Table, TableReader, Value};
 use outpost_hub::RepoFile;
+use outpost_model::limits;
 
 use super::archives::Opened;
 use super::config::Config;
@@ -84,15 +87,17 @@ fn known_features(repository: &RepositoryFiles, config: &Config) -> Result<Optio
 /// nothing known about the rows.
 fn rows_of(tables: &mut Tables, features: Features, limit: usize) -> Result<SplitHead, LoadError> {
     let mut rows: Vec<Row> = Vec::new();
-    while rows.len() < limit {
+    let mut held = Held::default();
+    while rows.len() < limit && !held.is_full {
         let Some(table) = tables.next(limit - rows.len())? else { break };
+        held.add(&table, limit - rows.len())?;
         if features.0.is_empty() {
             rows.extend(plain_rows(table));
         } else {
             rows.extend(plain_rows(cast_table_to_features(table, &features)?));
         }
     }
-    Ok(SplitHead { exhausted: rows.len() < limit, features, rows })
+    Ok(SplitHead { exhausted: rows.len() < limit && !held.is_full, features, rows })
 }
 
 /// Rows as they come, and the features that the first of them have.
@@ -100,8 +105,10 @@ fn inferred(mut tables: Tables, limit: usize) -> Result<SplitHead, RowsError> {
     let wanted = limit.max(INFERENCE_ROWS);
     let mut head = Vec::new();
     let mut count = 0;
-    while count < INFERENCE_ROWS {
+    let mut held = Held::default();
+    while count < INFERENCE_ROWS && !held.is_full {
         let Some(table) = tables.next(wanted - count).map_err(RowsError::Features)? else { break };
+        held.add(&table, wanted - count).map_err(RowsError::Features)?;
         count += table.rows.len();
         head.push(table);
     }
@@ -109,13 +116,29 @@ fn inferred(mut tables: Tables, limit: usize) -> Result<SplitHead, RowsError> {
     let mut rows: Vec<Row> = head.into_iter().flat_map(plain_rows).collect();
     let features = infer_features(&rows[..rows.len().min(INFERENCE_ROWS)])
         .map_err(|error| RowsError::Features(error.into()))?;
-    while rows.len() < limit {
+    while rows.len() < limit && !held.is_full {
         let Some(table) = tables.next(limit - rows.len()).map_err(RowsError::Rows)? else { break };
+        held.add(&table, limit - rows.len()).map_err(RowsError::Rows)?;
         rows.extend(plain_rows(table));
     }
-    let exhausted = rows.len() < limit;
+    let exhausted = rows.len() < limit && !held.is_full;
     rows.truncate(limit);
     Ok(SplitHead { features, rows, exhausted })
+}
+
+/// What the gathered rows hold. Rows that are too large for all to be held are cut off behind: what is there is shown.
+#[derive(Default)]
+struct Held {
+    bytes: usize,
+    is_full: bool,
+}
+
+impl Held {
+    fn add(&mut self, table: &Table, row_limit: usize) -> Result<(), LoadError> {
+        self.bytes += table.rows.iter().flatten().map(Value::held_bytes).sum::<usize>();
+        self.is_full |= self.bytes >= limits::FIRST_ROWS_HELD_BYTES_MAX || table.is_cut(row_limit);
+        Ok(memory::hold(self.bytes)?)
+    }
 }
 
 fn plain_rows(table: Table) -> impl Iterator<Item = Row> {

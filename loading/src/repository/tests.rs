@@ -200,15 +200,40 @@ fn a_job_cancelled_after_opening_reads_no_row() {
 }
 
 #[test]
-fn formats_that_are_not_read_still_have_splits() {
+fn formats_that_are_left_out_have_splits_and_an_error_that_says_what_to_do() {
+    for (extension, module, format) in [
+        ("h5", "hdf5", "HDF5"),
+        ("hdf5", "hdf5", "HDF5"),
+        ("eval", "eval", "Inspect"),
+        ("tsfile", "tsfile", "TsFile"),
+    ] {
+        let (train, test) = (format!("train/a.{extension}"), format!("test/b.{extension}"));
+        let fixture = fixture(&[(&train, "x"), (&test, "x")]);
+        let repository = fixture.open().unwrap();
+        assert_eq!(repository.module_name("default").unwrap(), module);
+        let splits = repository.split_names("default").unwrap();
+        // Evaluation logs are one split of their own.
+        assert_eq!(splits, if module == "eval" { &["logs"][..] } else { &["train", "test"] });
+        let Err(RowsError::Info(error)) = repository.first_rows("default", &splits[0], 101) else {
+            panic!("rows of a format that is not read");
+        };
+        assert_eq!(error.class, "NotImplementedError");
+        for part in [&format!("'{module}'"), format, "to_parquet"] {
+            assert!(error.message.contains(part), "{}", error.message);
+        }
+    }
+}
+
+#[test]
+fn the_splits_of_a_lance_dataset_are_refused_as_the_original_refuses_them() {
     let fixture = fixture(&[("train/a.lance", "x"), ("test/b.lance", "x")]);
-    let repository = fixture.open().unwrap();
-    assert_eq!(repository.split_names("default").unwrap(), ["train", "test"]);
-    let Err(RowsError::Info(error)) = repository.first_rows("default", "train", 101) else {
-        panic!("rows of a format that is not read");
-    };
-    assert_eq!(error.class, "NotImplementedError");
-    assert!(error.message.contains("'lance'"), "{}", error.message);
+    let error = fixture.open().unwrap().split_names("default").unwrap_err();
+    let classes: Vec<&str> = error.chain().map(|link| &*link.class).collect();
+    assert_eq!(classes, ["SplitsNotFoundError", "NotImplementedError"]);
+    assert!(error.chain().any(|link| link.message.contains("'lance' (Lance)")), "{error}");
+    let declared = "---\ndataset_info:\n  splits:\n  - name: train\n---\n";
+    let fixture = self::fixture(&[("README.md", declared), ("a.lance", "x")]);
+    assert_eq!(fixture.open().unwrap().split_names("default").unwrap(), ["train"]);
 }
 
 #[test]
@@ -299,4 +324,107 @@ fn a_small_zip_archive_costs_one_read() {
     assert_eq!(head.rows.len(), 2);
     assert_eq!(head.rows[0][0].1, Value::Int(1));
     assert_eq!(fixture.calls().iter().filter(|call| *call == "range data.zip").count(), 1);
+}
+
+#[test]
+fn infos_of_the_card_replace_those_of_the_legacy_file_config_by_config() {
+    let legacy = r#"{"a": {"features": {"x": {"dtype": "int8", "id": null, "_type": "Value"}}, "splits": {"legacy": {"name": "legacy"}}},
+        "b": {"features": {"x": {"feature": {"dtype": "int16", "id": null, "_type": "Value"}, "length": -1, "id": null, "_type": "Sequence"}}},
+        "z": {"features": {"x": {"dtype": "int64", "_type": "Value"}}}}"#;
+    let readme = "---\nconfigs:\n- config_name: a\n  data_files: a.jsonl\n- config_name: b\n  data_files: b.jsonl\ndataset_info:\n\
+                  - config_name: a\n  features:\n  - name: x\n    dtype: string\n---\n";
+    let fixture = fixture(&[
+        ("README.md", readme),
+        ("dataset_infos.json", legacy),
+        ("a.jsonl", "{\"x\":\"1\"}\n"),
+        ("b.jsonl", "{\"x\":[1]}\n"),
+    ]);
+    let repository = fixture.open().unwrap();
+    assert_eq!(repository.config_names(), ["a", "b"], "an info alone makes no config");
+    assert_eq!(repository.split_names("a").unwrap(), ["train"], "the whole info is replaced");
+    let types = |config| repository.known_features(config).unwrap().unwrap().to_json().to_string();
+    assert_eq!(types("a"), r#"{"x":{"dtype":"string","_type":"Value"}}"#);
+    assert_eq!(types("b"), r#"{"x":{"feature":{"dtype":"int16","_type":"Value"},"_type":"List"}}"#);
+}
+
+#[test]
+fn the_overlay_replaces_infos_of_the_card_but_not_of_the_legacy_file() {
+    let info = |dtype: &str| format!("dataset_info:\n  features:\n  - name: x\n    dtype: {dtype}\n");
+    let readme = format!("---\n{}---\n", info("int8"));
+    let legacy = r#"{"default": {"features": {"x": {"dtype": "int32", "_type": "Value"}}}}"#;
+    let data = ("a.jsonl", "{\"x\":1}\n");
+    let types = |files: &[(&str, &str)]| {
+        let features = fixture(files).open().unwrap().known_features("default").unwrap().unwrap();
+        features.to_json()["x"]["dtype"].as_str().unwrap().to_owned()
+    };
+    let overlay = info("int16");
+    let (readme, overlay, legacy) = (
+        ("README.md", readme.as_str()),
+        (".huggingface.yaml", overlay.as_str()),
+        ("dataset_infos.json", legacy),
+    );
+    assert_eq!(types(&[readme, overlay, legacy, data]), "int16");
+    assert_eq!(types(&[readme, legacy, data]), "int8");
+    assert_eq!(types(&[overlay, legacy, data]), "int16");
+    assert_eq!(types(&[legacy, data]), "int32");
+    assert_eq!(types(&[readme, (".huggingface.yaml", "dataset_info: null\n"), legacy, data]), "int32");
+}
+
+#[test]
+fn a_repository_that_was_opened_is_opened_again_without_the_hub() {
+    let readme =
+        "---\nconfigs:\n- config_name: a\n  data_files: a.csv\n- config_name: b\n  data_files: b.csv\n---\n";
+    let fixture = fixture(&[("README.md", readme), ("a.csv", "x\n1\n"), ("b.csv", "x\n2\n")]);
+    let (dataset, revision) = (DatasetName::new("u/n").unwrap(), Revision::new("abc").unwrap());
+    let cache = RepositoryCache::default();
+    let first = cache.open(&fixture.context, &dataset, &revision).unwrap();
+    let calls = fixture.calls();
+    // Another job, with a guard of its own.
+    let guard = Arc::new(JobGuard::new(Instant::now() + Duration::from_secs(3_600)));
+    let context = LoadContext { guard: Arc::clone(&guard), ..fixture.context.clone() };
+    let second = cache.open(&context, &dataset, &revision).unwrap();
+    assert_eq!(second.config_names(), first.config_names());
+    assert_eq!(second.split_names("b").unwrap(), ["train"]);
+    assert_eq!(second.data_files("b").unwrap(), [("train".to_owned(), vec!["b.csv".to_owned()])]);
+    assert_eq!(fixture.calls(), calls, "neither metadata nor listings were asked for");
+    let head = second.first_rows("b", "train", 10).unwrap();
+    assert_eq!(head.rows, [vec![("x".into(), Value::Int(2))]]);
+    assert_eq!(guard.bytes_read(), 4, "each job counts what it reads itself");
+    guard.cancel();
+    assert!(cache.open(&context, &dataset, &revision).err().unwrap().is_transient());
+    assert!(first.first_rows("a", "train", 10).is_ok(), "the end of a job is not that of another");
+    let next = Revision::new("def").unwrap();
+    cache.open(&fixture.context, &dataset, &next).unwrap();
+    assert!(fixture.calls().len() > calls.len() + 2, "another revision is read anew");
+}
+
+#[test]
+fn a_failure_to_open_is_not_kept() {
+    let failing = fixture_of(MemoryHub {
+        failure: Some(HubError::EntryNotFound("README.md".to_owned())),
+        ..MemoryHub::default()
+    });
+    let working = fixture(&[("a.csv", "x\n1\n")]);
+    let (dataset, revision) = (DatasetName::new("u/n").unwrap(), Revision::new("abc").unwrap());
+    let cache = RepositoryCache::default();
+    assert!(cache.open(&failing.context, &dataset, &revision).is_err());
+    assert!(cache.open(&working.context, &dataset, &revision).is_ok());
+}
+
+#[test]
+fn rows_are_gathered_until_they_hold_too_much_and_the_split_then_goes_on() {
+    let line = "x".repeat(outpost_model::limits::CHUNK_BYTES) + "\n";
+    let text = line.repeat(8);
+    let fixture = fixture(&[("a.txt", text.as_str())]);
+    let head = fixture.open().unwrap().first_rows("default", "train", 101).unwrap();
+    assert_eq!((head.rows.len(), head.exhausted), (5, false));
+}
+
+#[test]
+fn a_limit_that_hides_the_splits_is_told_as_it_is() {
+    let line = format!("{{\"a\":\"{}", "x".repeat(outpost_model::limits::WHOLE_FILE_BYTES_MAX + 1));
+    let fixture = fixture(&[("a.jsonl", line.as_str())]);
+    let error = fixture.open().unwrap().split_names("default").unwrap_err();
+    assert_eq!(&*error.class, "LimitExceeded");
+    assert!(error.message.contains("write one row per line"), "{}", error.message);
 }

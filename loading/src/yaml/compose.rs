@@ -6,12 +6,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use outpost_formats::memory;
 use outpost_model::limits;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::scalar::{self, Kind};
 use super::{Yaml, continuation};
 use crate::error::LoadError;
+
+/// What a byte of a document takes once it is composed, about.
+const MEMORY_PER_BYTE: usize = 16;
 
 /// A value with what it counts towards the bounds.
 #[derive(Clone)]
@@ -73,6 +77,7 @@ impl From<Failure> for LoadError {
 }
 
 fn compose(text: &str) -> Result<Yaml, Failure> {
+    memory::hold(text.len().saturating_mul(MEMORY_PER_BYTE)).map_err(LoadError::from)?;
     let mut composer = Composer { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
     let mut document = None;
     loop {
@@ -311,6 +316,10 @@ const PARSER_WORDS: &[&str] = &[
 /// PyYAML tells scanner, parser and composer apart; the event parser does by the words of its messages.
 fn syntax_error(error: &ScanError) -> LoadError {
     let info = error.info();
+    // The event parser has a bound of its own on brackets within brackets.
+    if info.contains("recursion limit") {
+        return too_deep();
+    }
     let class = if info.contains("unknown anchor") {
         "ComposerError"
     } else if PARSER_WORDS.iter().any(|words| info.contains(words)) {

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::store::{AssetsPlace, StorePlace};
+use outpost_storage::AssetPlace;
+
+use super::store::{StorePlace, resolve_assets};
 use super::values::{self, ConfigError, Environment};
 use super::{Guards, Limits, Shared, Workers};
 use crate::admin_token::AdminToken;
@@ -25,8 +27,8 @@ pub struct PrimaryConfig {
     pub data_dir: PathBuf,
     /// Where cache and queue live.
     pub store: StorePlace,
-    /// Where assets are.
-    pub assets: AssetsPlace,
+    /// Where assets are kept; `None` for under `data_dir`.
+    pub assets: Option<AssetPlace>,
     /// Expected from senders of webhooks.
     pub webhook_secret: Option<String>,
     /// Expected from operators; `None` for the one that the node makes in its directory.
@@ -45,7 +47,7 @@ impl PrimaryConfig {
             return Err(super::unbuilt("--sync-listen"));
         }
         let store = StorePlace::resolve(cli, environment)?;
-        let assets = AssetsPlace::resolve(cli)?;
+        let assets = resolve_assets(cli)?;
         Ok(Self {
             listen: values::parse_listen(cli.listen.as_deref())?,
             public_url: cli.public_url.as_deref().map(values::parse_public_url).transpose()?,

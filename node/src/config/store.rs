@@ -3,9 +3,8 @@
 //! Owns which names mean MongoDB: `--store`, else dataset-viewer's variables. Credentials are never part of what is shown.
 
 use std::fmt;
-use std::path::PathBuf;
 
-use url::Url;
+use outpost_storage::AssetPlace;
 
 use super::values::{ConfigError, Environment};
 use crate::cli::Cli;
@@ -28,15 +27,6 @@ pub struct MongoPlace {
     pub cache_database: String,
     /// `QUEUE_MONGO_DATABASE`.
     pub queue_database: String,
-}
-
-/// Where workers put assets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AssetsPlace {
-    /// In the data directory, for this process alone.
-    DataDir,
-    /// In a folder that other processes share.
-    Folder(PathBuf),
 }
 
 impl StorePlace {
@@ -107,16 +97,20 @@ fn without_credentials(url: &str) -> String {
     format!("{scheme}://{hosts}")
 }
 
-impl AssetsPlace {
-    pub(super) fn resolve(cli: &Cli) -> Result<Self, ConfigError> {
-        match cli.assets.as_deref() {
-            None => Ok(Self::DataDir),
-            Some("") => Err(ConfigError::wrong("--assets", "", "a folder")),
-            Some(place) if Url::parse(place).is_ok_and(|url| url.scheme() == "s3") => {
-                Err(super::unbuilt("--assets s3://"))
-            }
-            Some(place) => Ok(Self::Folder(PathBuf::from(place))),
+/// Where `--assets` says that assets are kept; `None` for under the data directory.
+pub(super) fn resolve_assets(cli: &Cli) -> Result<Option<AssetPlace>, ConfigError> {
+    cli.assets.as_deref().map(parse_assets).transpose()
+}
+
+fn parse_assets(text: &str) -> Result<AssetPlace, ConfigError> {
+    let expected = |rule: &str| format!("a folder or s3://BUCKET/PREFIX: {rule}");
+    let place =
+        AssetPlace::parse(text).map_err(|error| ConfigError::wrong("--assets", text, &expected(error.0)))?;
+    match &place {
+        AssetPlace::Folder(folder) if folder.is_file() => {
+            Err(ConfigError::wrong("--assets", text, &expected("there is a file of that name")))
         }
+        _ => Ok(place),
     }
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use outpost_model::limits::{FirstRowsLimits, NamesLimits};
+use outpost_storage::AssetPlace;
 
 use super::*;
 use crate::http::routes::admin::AdminPages;
@@ -47,7 +48,7 @@ fn the_defaults_are_those_of_the_design() {
     let usual = [workers(&[Queue::Datasets], 1), workers(&[Queue::Splits], 2)];
     assert_eq!((config.shared.workers, config.shared.guards), (usual.to_vec(), Guards::default()));
     assert_eq!(config.data_dir, PathBuf::from("./data"));
-    assert_eq!((config.store, config.assets), (StorePlace::Embedded, AssetsPlace::DataDir));
+    assert_eq!((config.store, config.assets), (StorePlace::Embedded, None));
     let limits = config.shared.limits;
     assert_eq!((limits.max_age_long_s, limits.max_age_short_s), (120, 10));
     assert_eq!(limits.first_rows, FirstRowsLimits::default());
@@ -122,12 +123,26 @@ fn wrong_values_are_one_sentence_that_names_the_option() {
 fn what_is_not_built_says_so_and_what_works() {
     for arguments in [
         &["--role", "replica", "--upstream", "http://x:1"][..],
-        &["--assets", "s3://bucket/prefix"],
         &["--sync-listen", "127.0.0.1:8001"],
     ] {
         let message = resolve(arguments).unwrap_err();
         assert!(message.contains("is not built yet") && message.contains("node --hub"), "{message}");
     }
+}
+
+#[test]
+fn assets_are_kept_in_a_folder_or_a_bucket() {
+    assert_eq!(resolve(&[]).unwrap().assets, None);
+    for place in ["./assets", "s3://bucket", "s3://bucket/some/prefix"] {
+        let assets = resolve(&["--assets", place]).unwrap().assets.unwrap();
+        assert_eq!(assets.to_string(), place);
+    }
+    for wrong in ["s3://", "s3://B/x", "s3://bucket//x", "gs://bucket"] {
+        let message = resolve(&["--assets", wrong]).unwrap_err();
+        assert!(message.starts_with(&format!("--assets: '{wrong}' is not a folder or s3://")), "{message}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert!(resolve(&["--assets", file.path().to_str().unwrap()]).is_err());
 }
 
 #[test]
@@ -150,7 +165,7 @@ fn a_worker_takes_one_job_at_a_time_from_both_queues_unless_told() {
     let config = resolve_worker(&[], &[]).unwrap();
     assert_eq!(config.shared.workers, [workers(&Queue::ALL, 1)]);
     assert_eq!(config.listen, Listen::At("127.0.0.1:0".parse().unwrap()));
-    assert_eq!(config.assets, AssetsPlace::Folder(PathBuf::from("/srv/assets")));
+    assert_eq!(config.assets, AssetPlace::Folder(PathBuf::from("/srv/assets")));
     let eighty = Some(80.0);
     let guards = Guards { memory_pct_max: eighty, system_memory_pct_max: eighty, load_pct_max: None };
     assert_eq!(config.shared.guards, guards);

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use outpost_model::Queue;
+use outpost_storage::AssetPlace;
 
-use super::store::{AssetsPlace, MongoPlace, StorePlace};
+use super::store::{MongoPlace, StorePlace, resolve_assets};
 use super::values::{self, ConfigError, Environment};
 use super::{Guards, Limits, Shared, Workers};
 use crate::cli::Cli;
@@ -23,7 +24,7 @@ pub struct WorkerConfig {
     /// Where cache and queue live.
     pub store: MongoPlace,
     /// Where assets go, to be read by the primary.
-    pub assets: AssetsPlace,
+    pub assets: AssetPlace,
 }
 
 impl WorkerConfig {
@@ -37,13 +38,12 @@ impl WorkerConfig {
                  set with --workers; give the URL of the database that the primary uses",
             ));
         };
-        let assets = AssetsPlace::resolve(cli)?;
-        if assets == AssetsPlace::DataDir {
+        let Some(assets) = resolve_assets(cli)? else {
             return Err(ConfigError::sentence(
                 "--role worker needs --assets: images and other files must land where the primary reads them, so give \
-                 both the same shared folder",
+                 both the same shared folder or s3://BUCKET/PREFIX",
             ));
-        }
+        };
         Ok(Self {
             listen: resolve_listen(cli, environment)?,
             shared: Shared {

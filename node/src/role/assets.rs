@@ -1,7 +1,7 @@
 //! The life of assets on a primary: they go when their entries go, and are read through from time to time.
 //!
 //! Owns when that happens: deletions soon after a change, a sweep of what jobs left behind every two hours, a scrub
-//! once a day. Datasets that lose assets to damage are computed again. What fails is logged and comes round again.
+//! once a day. Datasets that lose assets to damage, or whose assets are not there at the start, are computed again. What fails is logged and comes round again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use outpost_model::{AssetSplit, DatasetName, Priority, limits};
 use outpost_storage::{AssetStore, Authority, Mirror, StorageError, assets};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::missing_assets;
 use crate::clock;
 
 const FOLLOW_PAUSE: Duration = Duration::from_millis(limits::FOLLOW_RETRY_MS);
@@ -49,6 +50,7 @@ async fn scrub_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, authori
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is now.
     period.tick().await;
+    look_for_missing(&store, &mirror, &*authority).await;
     let mut last_scrub = Instant::now();
     loop {
         period.tick().await;
@@ -69,6 +71,14 @@ async fn scrub_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, authori
             }
             Err(error) => tracing::error!(%error, "failed to scrub the assets, trying again later"),
         }
+        look_for_missing(&store, &mirror, &*authority).await;
+    }
+}
+
+async fn look_for_missing(store: &Arc<dyn AssetStore>, mirror: &Arc<dyn Mirror>, authority: &dyn Authority) {
+    match missing_assets::find(store, mirror, authority).await {
+        Ok(missing) => compute_again(authority, &missing).await,
+        Err(error) => tracing::error!(%error, "failed to look for missing assets, trying again later"),
     }
 }
 
@@ -84,7 +94,9 @@ async fn compute_again(authority: &dyn Authority, damaged: &[AssetSplit]) {
             authority.submit(dataset, &event, clock::now()).await.map(|_| ())
         };
         match submitted.await {
-            Ok(()) => tracing::warn!(%dataset, "assets of {dataset} were damaged, it is computed again"),
+            Ok(()) => {
+                tracing::warn!(%dataset, "assets of {dataset} were damaged or missing, it is computed again");
+            }
             Err(error) => {
                 tracing::error!(%dataset, %error, "failed to start over with a dataset that lost assets");
             }
@@ -92,7 +104,8 @@ async fn compute_again(authority: &dyn Authority, damaged: &[AssetSplit]) {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs what blocks aside.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
     let panicked = |error| StorageError::Engine(format!("the work on assets failed: {error}"));

@@ -19,7 +19,7 @@ use super::parts::{open_hub, start_workers, worker_groups};
 use super::progress::{Listeners, Progress};
 use super::register::{Registration, RunningJobs};
 use super::store::{self, Care, Stores};
-use super::{assets, folder, maintenance, scrub};
+use super::{asset_store, assets, folder, maintenance, scrub};
 use crate::admin_token::AdminToken;
 use crate::clock;
 use crate::config::{HubSource, PrimaryConfig};
@@ -109,7 +109,7 @@ impl Parts {
         tracing::info!(hub = hub.describe(), "1/7 datasets come from {}", hub.describe());
         let Stores { authority, operations, mirror, care } =
             store::open(&config.store, &config.data_dir).await?;
-        let assets = store::open_assets(&config.assets, &config.data_dir).await?;
+        let assets = asset_store::open(&config.data_dir, config.assets.as_ref()).await?;
         let admin_token = admin_token(config)?;
         tracing::info!(position = %mirror.position(), "2/7 the store in {} is open", config.data_dir.display());
         let parts = Self {

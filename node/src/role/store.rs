@@ -1,4 +1,4 @@
-//! Opening the authority and the assets of a role, whatever kind they are of.
+//! Opening the authority of a role, whatever kind it is of.
 //!
 //! Owns the one place that knows the kinds. What cannot be opened ends the node with a sentence that says what to do.
 
@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use outpost_storage::{AssetStore, Authority, EmbeddedStore, FolderAssets, Mirror, Operations};
+use outpost_storage::{Authority, EmbeddedStore, Mirror, Operations};
 
-use crate::config::{AssetsPlace, MongoPlace, StorePlace};
+use crate::config::{MongoPlace, StorePlace};
 
 /// An open authority.
 pub struct Stores {
@@ -76,27 +76,4 @@ async fn open_embedded(data_dir: &Path) -> anyhow::Result<EmbeddedStore> {
         );
     }
     Ok(store)
-}
-
-/// Opens the store of assets.
-///
-/// # Errors
-/// When it cannot be opened.
-pub async fn open_assets(place: &AssetsPlace, data_dir: &Path) -> anyhow::Result<Arc<dyn AssetStore>> {
-    let (directory, option) = match place {
-        AssetsPlace::DataDir => (data_dir.join("assets"), "--data-dir"),
-        AssetsPlace::Folder(folder) => (folder.clone(), "--assets"),
-    };
-    let shown = directory.display().to_string();
-    let opened = tokio::task::spawn_blocking(move || FolderAssets::open(&directory)).await;
-    let store = opened
-        .context("failed to open the store of assets")?
-        .with_context(|| format!("failed to open the assets in {shown}; choose another {option}"))?;
-    if let Some(set_aside) = &store.open_report().set_aside {
-        tracing::warn!(
-            "the index of assets was damaged and set aside in {}; assets are missing until their datasets are computed again",
-            set_aside.display()
-        );
-    }
-    Ok(Arc::new(store))
 }

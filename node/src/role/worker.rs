@@ -4,7 +4,6 @@
 //! most [`limits::DRAIN_MS`], gives the others back within [`limits::STOP_GRACE_MS`], and leaves; a job that could not be
 //! given back is taken over when its lease runs out. Health check and metrics answer to the end.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::parts::{open_hub, start_workers, worker_groups};
 use super::progress::Listeners;
 use super::register::{Registration, RunningJobs};
-use super::store;
+use super::{asset_store, store};
 use crate::config::WorkerConfig;
 use crate::http::Readiness;
 use crate::http::probes::Probes;
@@ -30,7 +29,7 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> anyhow::Resul
     tracing::info!(hub = hub.describe(), "1/5 datasets come from {}", hub.describe());
 
     let (authority, operations) = store::open_database(&config.store).await?;
-    let assets = store::open_assets(&config.assets, Path::new("")).await?;
+    let assets = asset_store::open_shared(config.assets.clone()).await?;
     tracing::info!(store = ?config.store, assets = ?config.assets, "2/5 the database and the assets are open");
 
     let listener = server::bind(config.listen)

@@ -4,6 +4,7 @@
 //! held only for the batch that changes it. A damaged index is set aside and an empty one takes its place. A failed
 //! write or flush stops the store: every later change fails with the cause.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,9 +14,11 @@ use outpost_model::{AssetPath, AssetSplit, Epoch, Position, Revision, TimestampM
 
 use super::content::{self, Files, Prepared};
 use super::index::{self, Index};
-use super::reader::FolderBody;
+use super::reader::{Source, StoredBody};
 use super::records::{Place, StoredAsset, StoredContent};
-use super::{Asset, AssetBatch, AssetHead, AssetScope, AssetScrubReport, AssetStats, AssetStore, check_new};
+use super::{
+    Asset, AssetBatch, AssetHead, AssetScope, AssetScrubReport, AssetStats, AssetStore, check_new, check_rows,
+};
 use super::{keys, scrub};
 use crate::error::StorageError;
 use crate::kv::{self, Kv, OpenReport};
@@ -135,29 +138,33 @@ impl Inner {
         &self,
         hash: &[u8; 32],
         content: &StoredContent,
-    ) -> Result<Option<FolderBody>, StorageError> {
-        let body = match &content.place {
-            Place::Inline(stored) => FolderBody::small(hash, content, stored.clone())?,
+    ) -> Result<Option<StoredBody>, StorageError> {
+        let source = match &content.place {
+            Place::Inline(stored) => Source::Small(stored.clone()),
             Place::Chunks { id } => match content::read_chunks(*id, content.stored_bytes, &self.kv.chunks)? {
-                Some(stored) => FolderBody::small(hash, content, stored)?,
+                Some(stored) => Source::Small(stored),
                 None => return Ok(None),
             },
             Place::File { id } => {
                 let path = self.files.path(hash, *id);
                 match File::open(&path) {
-                    Ok(file) => FolderBody::large(hash, content, file),
+                    Ok(file) => Source::Large(file),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                     Err(error) => return Err(content::failed("open", &path, &error)),
                 }
             }
         };
-        Ok(Some(body))
+        StoredBody::new(content.stored(hash), source).map(Some)
     }
 }
 
 impl AssetStore for FolderAssets {
     fn batch(&self) -> Box<dyn AssetBatch> {
-        Box::new(FolderBatch { inner: Arc::clone(&self.inner), files: Vec::new(), repeated: Vec::new() })
+        Box::new(FolderBatch::new(&self.inner, None))
+    }
+
+    fn replacing(&self, rows: &AssetSplit) -> Box<dyn AssetBatch> {
+        Box::new(FolderBatch::new(&self.inner, Some(rows.clone())))
     }
 
     fn open(&self, path: &AssetPath) -> Result<Option<Asset>, StorageError> {
@@ -222,15 +229,15 @@ impl AssetStore for FolderAssets {
         self.inner.change(|index| index.set_followed(position))
     }
 
-    fn stats(&self) -> AssetStats {
+    fn stats(&self) -> Result<AssetStats, StorageError> {
         let index = self.inner.index.lock().unwrap_or_else(PoisonError::into_inner);
         let meta = &index.meta;
-        AssetStats {
+        Ok(AssetStats {
             assets: meta.assets,
             asset_bytes: meta.asset_bytes,
             contents: meta.contents,
             stored_bytes: meta.stored_bytes,
-        }
+        })
     }
 
     fn scrub(&self) -> Result<AssetScrubReport, StorageError> {
@@ -241,6 +248,10 @@ impl AssetStore for FolderAssets {
 /// A batch: small files go to the index at once, large ones get their names when it is committed.
 struct FolderBatch {
     inner: Arc<Inner>,
+    /// The rows whose assets are to be those of the batch only.
+    whole: Option<AssetSplit>,
+    /// What was put; kept for `whole` only.
+    put: BTreeMap<Vec<u8>, [u8; 32]>,
     files: Vec<WrittenFile>,
     /// Assets with the content of one of `files`.
     repeated: Vec<(Vec<u8>, StoredAsset)>,
@@ -254,11 +265,22 @@ struct WrittenFile {
     tmp: PathBuf,
 }
 
+impl FolderBatch {
+    fn new(inner: &Arc<Inner>, whole: Option<AssetSplit>) -> Self {
+        let inner = Arc::clone(inner);
+        Self { inner, whole, put: BTreeMap::new(), files: Vec::new(), repeated: Vec::new() }
+    }
+}
+
 impl AssetBatch for FolderBatch {
     fn put(&mut self, path: &AssetPath, content_type: &str, bytes: &[u8]) -> Result<(), StorageError> {
         check_new(content_type, bytes)?;
+        check_rows(self.whole.as_ref(), path)?;
         let hash = *blake3::hash(bytes).as_bytes();
         let key = keys::asset(path);
+        if self.whole.is_some() {
+            self.put.insert(key.clone(), hash);
+        }
         let asset = StoredAsset { hash, content_type: content_type.to_owned(), put_at_ms: now().0 };
         if self.inner.change(|index| index.refer(&key, &asset))? {
             return Ok(());
@@ -310,7 +332,8 @@ impl AssetBatch for FolderBatch {
         let written = self.files.iter().map(|file| (file.tmp.as_path(), file.asset.hash, file.id));
         self.inner.files.publish(written)?;
         let repeated = std::mem::take(&mut self.repeated);
-        self.inner.change(|index| {
+        let (whole, put) = (self.whole.take(), std::mem::take(&mut self.put));
+        let deleted = self.inner.change(|index| {
             for file in &self.files {
                 if !index.refer(&file.key, &file.asset)? {
                     index.add(&file.key, &file.asset, file.content.clone())?;
@@ -318,9 +341,11 @@ impl AssetBatch for FolderBatch {
                 }
             }
             // The content of each was added above, whoever added it.
-            repeated.iter().try_for_each(|(key, asset)| index.refer(key, asset).map(|_| ()))
+            repeated.iter().try_for_each(|(key, asset)| index.refer(key, asset).map(|_| ()))?;
+            whole.as_ref().map_or(Ok(0), |rows| index.keep_only(&keys::rows(rows), &put))
         })?;
-        self.inner.flush()
+        // Most jobs have no assets and replace none: they wait for nothing.
+        if whole.is_some() && put.is_empty() && deleted == 0 { Ok(()) } else { self.inner.flush() }
     }
 }
 

@@ -185,6 +185,33 @@ impl Index {
         Ok((doomed.len() as u64, next))
     }
 
+    /// Deletes the assets under `prefix` that are not in `put`; returns how many. All of `put` must still be there: when
+    /// another batch deleted some meanwhile, it is for the same rows and this one is to be made again.
+    pub(super) fn keep_only(
+        &mut self,
+        prefix: &[u8],
+        put: &BTreeMap<Vec<u8>, [u8; 32]>,
+    ) -> Result<u64, StorageError> {
+        for (key, hash) in put {
+            if read_asset(&self.kv, key)?.is_none_or(|asset| asset.hash != *hash) {
+                return Err(StorageError::LeaseLost("another job replaces the assets of the same rows"));
+            }
+        }
+        let mut draft = self.draft();
+        let mut deleted = 0;
+        let kv = Arc::clone(&self.kv);
+        for pair in kv.state.prefix(prefix) {
+            let key = pair?.0.to_vec();
+            if !put.contains_key(&key) {
+                self.forget_asset(&mut draft, &key)?;
+                draft.batch.delete(key);
+                deleted += 1;
+            }
+        }
+        self.apply(draft)?;
+        Ok(deleted)
+    }
+
     pub(super) fn set_followed(&mut self, position: Position) -> Result<(), StorageError> {
         let mut draft = self.draft();
         draft.meta.followed = Some((position.epoch.0, position.seq));

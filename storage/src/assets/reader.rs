@@ -9,91 +9,97 @@ use std::ops::Range;
 
 use outpost_model::limits;
 
-use super::records::StoredContent;
+use super::shared::ObjectBytes;
 use super::{AssetBody, AssetForm};
 use crate::error::StorageError;
 
 /// Largest window that our own frames need, as a power of two.
 const WINDOW_LOG_MAX: u32 = 25;
 
-/// The stored bytes of an asset.
-pub(super) struct FolderBody {
-    source: Source,
-    bytes: u64,
-    stored_bytes: u64,
-    compressed: bool,
-    hash: [u8; 32],
-    stored_hash: [u8; 32],
+/// What the stored bytes of an asset must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    pub(super) bytes: u64,
+    pub(super) hash: [u8; 32],
+    pub(super) stored_bytes: u64,
+    pub(super) stored_hash: [u8; 32],
+    /// Whether they are a zstd frame.
+    pub(super) compressed: bool,
 }
 
-enum Source {
+/// Where stored bytes are.
+pub(super) enum Source {
     Small(Vec<u8>),
     Large(File),
+    Object(ObjectBytes),
 }
 
-impl FolderBody {
-    /// Bytes held in memory, checked.
-    pub(super) fn small(
-        hash: &[u8; 32],
-        content: &StoredContent,
-        stored: Vec<u8>,
-    ) -> Result<Self, StorageError> {
-        if *blake3::hash(&stored).as_bytes() != content.stored_hash {
+impl Source {
+    /// The bytes of a range.
+    fn read(self, range: Range<u64>) -> Result<Box<dyn Read + Send>, StorageError> {
+        Ok(match self {
+            Self::Small(bytes) => {
+                let mut cursor = Cursor::new(bytes);
+                cursor.set_position(range.start);
+                Box::new(cursor)
+            }
+            Self::Large(mut file) => {
+                file.seek(SeekFrom::Start(range.start))
+                    .map_err(|error| StorageError::Engine(format!("failed to read an asset: {error}")))?;
+                Box::new(file)
+            }
+            Self::Object(object) => Box::new(object.read(range)?),
+        })
+    }
+}
+
+/// The stored bytes of an asset.
+pub(super) struct StoredBody {
+    source: Source,
+    stored: Stored,
+}
+
+impl StoredBody {
+    /// Bytes in memory are checked here.
+    pub(super) fn new(stored: Stored, source: Source) -> Result<Self, StorageError> {
+        if let Source::Small(bytes) = &source
+            && *blake3::hash(bytes).as_bytes() != stored.stored_hash
+        {
             return Err(damaged("wrong hash"));
         }
-        Ok(Self::over(hash, content, Source::Small(stored)))
-    }
-
-    /// Bytes in a file.
-    pub(super) fn large(hash: &[u8; 32], content: &StoredContent, file: File) -> Self {
-        Self::over(hash, content, Source::Large(file))
-    }
-
-    fn over(hash: &[u8; 32], content: &StoredContent, source: Source) -> Self {
-        let StoredContent { bytes, stored_bytes, compressed, stored_hash, .. } = *content;
-        Self { source, bytes, stored_bytes, compressed, hash: *hash, stored_hash }
+        Ok(Self { source, stored })
     }
 
     /// Reads all stored bytes once and says whether they are those that were put.
     pub(super) fn verify(self) -> bool {
-        let (form, length) = match self.compressed {
-            true => (AssetForm::Zstd, self.stored_bytes),
-            false => (AssetForm::Identity, self.bytes),
+        let (form, length) = match self.stored.compressed {
+            true => (AssetForm::Zstd, self.stored.stored_bytes),
+            false => (AssetForm::Identity, self.stored.bytes),
         };
         let read = Box::new(self).read(form, 0..length);
         read.is_ok_and(|mut reader| io::copy(&mut reader, &mut io::sink()).is_ok())
     }
 }
 
-impl AssetBody for FolderBody {
+impl AssetBody for StoredBody {
     fn read(
         self: Box<Self>,
         form: AssetForm,
         range: Range<u64>,
     ) -> Result<Box<dyn Read + Send>, StorageError> {
+        let Stored { bytes, hash, stored_bytes, stored_hash, compressed } = self.stored;
         let (length, hash) = match form {
-            AssetForm::Identity => (self.bytes, self.hash),
-            AssetForm::Zstd if self.compressed => (self.stored_bytes, self.stored_hash),
+            AssetForm::Identity => (bytes, hash),
+            AssetForm::Zstd if compressed => (stored_bytes, stored_hash),
             AssetForm::Zstd => return Err(damaged("it has no zstd form")),
         };
         if range.start > range.end || range.end > length {
             return Err(damaged("it has no such range"));
         }
-        let is_decoded = self.compressed && form == AssetForm::Identity;
+        let is_decoded = compressed && form == AssetForm::Identity;
         // A decoded file is read from its start whatever the range.
         let start = if is_decoded { 0 } else { range.start };
-        let stored: Box<dyn Read + Send> = match self.source {
-            Source::Small(bytes) => {
-                let mut cursor = Cursor::new(bytes);
-                cursor.set_position(start);
-                Box::new(cursor)
-            }
-            Source::Large(mut file) => {
-                file.seek(SeekFrom::Start(start))
-                    .map_err(|error| StorageError::Engine(format!("failed to read an asset: {error}")))?;
-                Box::new(file)
-            }
-        };
+        let stored = self.source.read(if is_decoded { 0..stored_bytes } else { range.clone() })?;
         let inner: Box<dyn Read + Send> = if is_decoded {
             let decoder = zstd::stream::read::Decoder::new(stored).and_then(|mut decoder| {
                 decoder.window_log_max(WINDOW_LOG_MAX)?;

@@ -4,6 +4,7 @@
 
 use bincode::{Decode, Encode};
 
+use super::reader::Stored;
 use crate::record::Record;
 
 /// Version of keys and records together.
@@ -33,6 +34,14 @@ pub(super) struct StoredContent {
     pub(super) stored_hash: [u8; 32],
     pub(super) references: u64,
     pub(super) place: Place,
+}
+
+impl StoredContent {
+    /// What the bytes of the content with this hash must be.
+    pub(super) fn stored(&self, hash: &[u8; 32]) -> Stored {
+        let Self { bytes, stored_bytes, stored_hash, compressed, .. } = *self;
+        Stored { bytes, hash: *hash, stored_bytes, stored_hash, compressed }
+    }
 }
 
 impl Record for StoredContent {

@@ -2,17 +2,86 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use outpost_model::{AssetPath, AssetSplit, ConfigName, DatasetName, Revision, SplitName, TimestampMs};
 
-use super::{AssetForm, AssetStore, FolderAssets};
+use super::{AssetForm, AssetPlace, AssetStore, FolderAssets, SharedAssets};
 use crate::error::StorageError;
+use outpost_harness::moto::Bucket;
 
 mod crash;
 mod damage;
 mod folder;
 mod lifetime;
 mod promises;
+mod shared;
+
+/// A place for each kind of store, which can be opened again.
+enum Backend {
+    Folder(tempfile::TempDir),
+    SharedFolder(tempfile::TempDir),
+    Bucket(Bucket),
+}
+
+impl Backend {
+    fn folder() -> Option<Self> {
+        Some(Self::Folder(tempfile::tempdir().unwrap()))
+    }
+
+    fn shared_folder() -> Option<Self> {
+        Some(Self::SharedFolder(tempfile::tempdir().unwrap()))
+    }
+
+    /// `None` where there is no Python.
+    fn bucket() -> Option<Self> {
+        Bucket::create().map(Self::Bucket)
+    }
+
+    fn open(&self) -> Arc<dyn AssetStore> {
+        match self {
+            Self::Folder(directory) => Arc::new(FolderAssets::open(directory.path()).unwrap()),
+            Self::SharedFolder(directory) => Arc::new(shared(directory.path())),
+            Self::Bucket(bucket) => {
+                let place = AssetPlace::parse(&format!("s3://{}/some/prefix", bucket.name)).unwrap();
+                Arc::new(SharedAssets::open(&place, &bucket.variables).unwrap())
+            }
+        }
+    }
+
+    /// How often to do what takes requests, so that no backend takes minutes.
+    fn often(&self, folder: u64) -> u64 {
+        match self {
+            Self::Folder(_) => folder,
+            Self::SharedFolder(_) => folder / 2,
+            Self::Bucket(_) => folder / 10,
+        }
+    }
+}
+
+fn shared(directory: &Path) -> SharedAssets {
+    SharedAssets::open(&AssetPlace::Folder(directory.to_owned()), &[]).unwrap()
+}
+
+/// Runs each of these functions as a test on each backend.
+macro_rules! on_every_backend {
+    ($($name:ident),+ $(,)?) => {
+        on_every_backend!(@ folder $($name)+);
+        on_every_backend!(@ shared_folder $($name)+);
+        on_every_backend!(@ bucket $($name)+);
+    };
+    (@ $backend:ident $($name:ident)+) => {
+        mod $backend {
+            $(#[test]
+            fn $name() {
+                if let Some(backend) = super::super::Backend::$backend() {
+                    super::$name(&backend);
+                }
+            })+
+        }
+    };
+}
+use on_every_backend;
 
 /// Later than everything that a test puts.
 const LATER: TimestampMs = TimestampMs(u64::MAX);

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod hub_stub;
+pub mod moto;
 pub mod node_process;
 pub mod wait;
 

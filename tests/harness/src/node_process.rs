@@ -112,6 +112,17 @@ impl NodeProcess {
         &self.base_url
     }
 
+    /// Its largest resident memory so far, in bytes.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub fn peak_memory_bytes(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse()?;
+        Ok(kibibytes * 1024)
+    }
+
     /// What it logged so far, a line each.
     #[must_use]
     pub fn log_lines(&self) -> Vec<String> {

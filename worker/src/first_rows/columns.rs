@@ -103,7 +103,15 @@ pub fn check_columns(
     }
     for (name, feature) in &features.0 {
         if let Some(kind) = refused_media_in(feature, media) {
-            let reason = format!("its type is or holds {kind:?}, which this node does not show");
+            let reason = match (media, kind) {
+                (MediaSupport::Assets, _) | (_, MediaKind::Nifti | MediaKind::Mesh) => format!(
+                    "its type is or holds {kind:?}, which has no form for readers; store what is to be seen as Image, \
+                     Video or Pdf, or as values"
+                ),
+                (MediaSupport::None, _) => {
+                    format!("its type is or holds {kind:?}, and this node has no place for such files")
+                }
+            };
             return Err(FirstRowsError::Cell { column: name.to_string(), reason });
         }
     }

@@ -68,6 +68,30 @@ fn a_bad_image_refuses_the_split_and_names_its_column() {
 }
 
 #[test]
+fn rows_stay_in_order_and_the_first_bad_one_counts_although_threads_make_them() {
+    let rig = Rig::new(&[]);
+    let sides: Vec<u32> = (0..40).map(|row| 1 + row * 37 % 300).collect();
+    let image = |side: &u32| stored(&file(&DynamicImage::new_rgb8(*side, 2), ImageFormat::Png), None);
+    let values: Vec<Value> = sides.iter().map(image).collect();
+    let body =
+        assemble(ADDRESS, &head(&of(MediaKind::Image), values.clone()), &limits(100_000), Some(&rig.step()));
+    let body: serde_json::Value = serde_json::from_slice(&body.unwrap()).unwrap();
+    let shown = body["rows"].as_array().unwrap().iter().map(|row| row["row"]["x"]["width"].as_u64().unwrap());
+    assert_eq!(shown.collect::<Vec<_>>(), sides.iter().map(|side| u64::from(*side)).collect::<Vec<_>>());
+
+    for _ in 0..20 {
+        let mut values = values.clone();
+        values[17] = stored(b"\x89PNG\r\n\x1a\n", None);
+        for bad in &mut values[18..] {
+            *bad = stored(b"<svg/>", None);
+        }
+        let images = head(&of(MediaKind::Image), values);
+        let error = assemble(ADDRESS, &images, &limits(100_000), Some(&rig.step())).unwrap_err();
+        assert!(error.to_string().contains("its image cannot be read"), "{error}");
+    }
+}
+
+#[test]
 fn a_store_that_fails_is_trouble_that_may_pass() {
     let error = FirstRowsError::media("x", AssetError("disk full".into()).into());
     assert!(matches!(&error, FirstRowsError::MayPass { .. }) && error.to_string().contains("disk full"));

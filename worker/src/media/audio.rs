@@ -1,9 +1,18 @@
-//! Formats of audio and video files: which are kept as they are, and under which name.
+//! Formats of audio and video files: which are kept as they are and under which name, and which become WAV.
 //!
-//! Owns the tables of http-api.md section 6.2. Refuses to decode audio: other formats than those that browsers play
-//! are refused with what to do. Nothing that a header claims is believed: files are copied.
+//! Owns the tables of http-api.md section 6.2. Files in the formats that browsers play are copied, whatever their
+//! headers claim; other audio is converted within bounds, and refused with what to do where no decoder knows it.
 
+mod convert;
+#[cfg(test)]
+mod tests;
+mod wav;
+
+pub(super) use self::convert::to_wav;
 use super::file_name::extension;
+
+/// What to do about audio that cannot be converted.
+const ADVICE: &str = "store the files as WAV, MP3, Opus or FLAC";
 
 /// An audio format that browsers play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +70,35 @@ impl AudioFormat {
     }
 }
 
-/// Why a file of another format is refused.
-pub(super) fn unsupported(path: Option<&str>) -> String {
-    let format = match path.and_then(extension) {
+/// What becomes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// It is kept as it is.
+    Copied(AudioFormat),
+    /// It is written anew as WAV.
+    Converted,
+}
+
+impl Treatment {
+    /// By the extension of its path, else by its first bytes. Opus is kept under any name: no decoder here knows it.
+    pub(super) fn of(path: Option<&str>, bytes: &[u8]) -> Self {
+        let by_bytes = AudioFormat::of_bytes(bytes);
+        match path.and_then(|path| extension(path).map(|_| AudioFormat::of_path(path))) {
+            Some(Some(format)) => Self::Copied(format),
+            Some(None) if by_bytes == Some(AudioFormat::Opus) => Self::Copied(AudioFormat::Opus),
+            Some(None) => Self::Converted,
+            None => by_bytes.map_or(Self::Converted, Self::Copied),
+        }
+    }
+}
+
+/// Why a file that no decoder knows is refused.
+fn advice(extension: Option<&str>) -> String {
+    let format = match extension {
         Some(extension) => format!("audio of the format '.{}'", extension.to_ascii_lowercase()),
         None => "audio of an unknown format".to_owned(),
     };
-    format!("it holds {format}, which is not converted here; store the files as WAV, MP3, Opus or FLAC")
+    format!("it holds {format} in a coding that is not converted here; {ADVICE}")
 }
 
 /// The extension of a video's asset: that of its path, else by its first bytes, for which the original knows audio only.
@@ -90,40 +121,5 @@ pub(super) fn video_content_type(extension: &str) -> &'static str {
         "mpg" | "mpeg" => "video/mpeg",
         "ogv" => "video/ogg",
         _ => "application/octet-stream",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formats_are_known_by_their_first_bytes() {
-        let mut opus = b"OggS".to_vec();
-        opus.resize(28, 0);
-        let vorbis = [&opus[..], b"\x01vorbis"].concat();
-        opus.extend_from_slice(b"OpusHead");
-        for (bytes, format) in [
-            (&b"RIFF\xff\xff\xff\xffWAVEfmt "[..], Some(AudioFormat::Wav)),
-            (b"RIFF\0\0\0\0AVI ", None),
-            (b"\xff\xfb\x90", Some(AudioFormat::Mp3)),
-            (b"\xff\xf1", None),
-            (b"ID3\x04", Some(AudioFormat::Mp3)),
-            (b"fLaC", Some(AudioFormat::Flac)),
-            (&opus, Some(AudioFormat::Opus)),
-            (&vorbis, None),
-            (b"", None),
-        ] {
-            assert_eq!(AudioFormat::of_bytes(bytes), format, "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn videos_keep_the_extension_of_their_path() {
-        assert_eq!(video_extension(Some("a/b.MP4"), b""), "MP4");
-        assert_eq!(video_extension(Some("a/b"), b"fLaC"), "flac");
-        assert_eq!(video_extension(None, b"\0\0\0\x18ftypmp42"), "unknown");
-        assert_eq!(video_content_type("MP4"), "video/mp4");
-        assert_eq!(video_content_type("html"), "application/octet-stream");
     }
 }

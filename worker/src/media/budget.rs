@@ -1,7 +1,8 @@
-//! The memory that images are decoded in, shared by all jobs of a node.
+//! The memory that media are read and decoded in, shared by all jobs of a node.
 //!
-//! Owns the count only: a job takes what an image needs by its header and gives it back with the [`Reservation`]. A
-//! job that waits looks at its guard, so that a deadline ends it.
+//! Owns the count only: a job takes what a file and its image need and gives it back with the [`Reservation`]. Who waits
+//! must hold nothing of it, so that nobody waits for who waits for him; a job that waits looks at its guard, so that a
+//! deadline ends it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,8 +26,9 @@ impl Default for DecodeBudget {
 }
 
 impl DecodeBudget {
-    /// Waits until `bytes`, at most [`IMAGE_DECODE_BYTES_MAX`], are free and takes them.
+    /// Waits until `bytes` are free and takes them; until all of it is free when that is less.
     pub(super) fn take(&self, bytes: u64, guard: &JobGuard) -> Result<Reservation<'_>, MediaError> {
+        let bytes = bytes.min(IMAGE_DECODE_BYTES_MAX);
         let mut free = self.free();
         loop {
             if guard.must_stop() {
@@ -52,6 +54,24 @@ pub(super) struct Reservation<'a> {
     bytes: u64,
 }
 
+impl Reservation<'_> {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes what is missing up to `bytes` if it is free, without waiting, and gives back what is beyond.
+    pub(super) fn try_resize(&mut self, bytes: u64) -> bool {
+        let bytes = bytes.min(IMAGE_DECODE_BYTES_MAX);
+        let mut free = self.budget.free();
+        let Some(rest) = (*free + self.bytes).checked_sub(bytes) else { return false };
+        *free = rest;
+        self.bytes = bytes;
+        drop(free);
+        self.budget.freed.notify_all();
+        true
+    }
+}
+
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         *self.budget.free() += self.bytes;
@@ -75,6 +95,23 @@ mod tests {
             drop(held);
             assert!(waiting.join().unwrap());
         });
+        assert_eq!(*budget.free(), IMAGE_DECODE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_reservation_grows_only_into_what_is_free() {
+        let budget = DecodeBudget::default();
+        let guard = JobGuard::new(Instant::now() + Duration::from_secs(60));
+        let mut first = budget.take(10, &guard).unwrap();
+        let mut second = budget.take(IMAGE_DECODE_BYTES_MAX - 20, &guard).unwrap();
+        assert!(!first.try_resize(21));
+        assert!(first.try_resize(20));
+        assert!(second.try_resize(1) && first.try_resize(IMAGE_DECODE_BYTES_MAX - 1));
+        assert!(!second.try_resize(2));
+        drop((first, second));
+        let all = budget.take(u64::MAX, &guard).unwrap();
+        assert_eq!(*budget.free(), 0, "more than there is means all of it");
+        drop(all);
         assert_eq!(*budget.free(), IMAGE_DECODE_BYTES_MAX);
     }
 

@@ -1,21 +1,30 @@
 //! Files of the Hub that cells name by path (http-api.md section 6.3).
 //!
-//! Owns which paths name one: `hf://datasets/{the same dataset}@{revision}/{path}`. Paths into other datasets are
-//! refused, whatever the node's token may read; paths without the scheme name nothing here. Reads are bounded, ask
-//! the job's guard and are counted by it.
+//! Owns which paths name one: `hf://datasets/{the same dataset}@{revision}/{path}`, or a member of a zip archive there,
+//! `zip://{member}::{archive}`. Paths into other datasets are refused, whatever the node's token may read, and so are
+//! archives inside of archives; other paths name nothing here. Reads are bounded, ask the job's guard and are counted
+//! by it.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
+use outpost_formats::{ByteSource, FormatError};
 use outpost_hub::HubError;
-use outpost_model::limits::{IMAGE_HEAD_BYTES_MAX, MEDIA_FILE_BYTES_MAX, READ_BLOCK_BYTES_MIN};
+use outpost_loading::LoadError;
+use outpost_model::limits::{
+    IMAGE_HEAD_BYTES_MAX, MEDIA_FILE_BYTES_MAX, MEDIA_FIRST_READ_BYTES, READ_BLOCK_BYTES_MIN,
+};
 use outpost_model::{DatasetName, Revision};
 use percent_encoding::percent_decode_str;
 
+use super::budget::Reservation;
 use super::{MediaError, MediaStep};
 
 const SCHEME: &str = "hf://";
+const ZIP_SCHEME: &str = "zip://";
 const BLOCK_BYTES: u64 = READ_BLOCK_BYTES_MIN as u64;
+/// What is read of a member at a time.
+const MEMBER_STEP_BYTES: usize = 64 * 1024;
 
 /// A file of the job's dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,22 +63,101 @@ impl HubFile {
         step.hub.resolve_url(&step.rows.dataset, &self.revision, &self.path)
     }
 
-    /// The whole file.
-    pub(super) fn read(&self, step: &MediaStep<'_>) -> Result<Bytes, MediaError> {
-        if step.guard.must_stop() {
-            return Err(MediaError::Stopped);
+    /// The whole file, with memory for `beside` bytes more.
+    pub(super) fn read<'s>(&self, step: &MediaStep<'s>, beside: u64) -> Result<HeldFile<'s>, MediaError> {
+        let mut room = MEDIA_FIRST_READ_BYTES;
+        loop {
+            let mut reserved = step.budget.take(room + beside, step.guard)?;
+            let read = step.hub.read_file(&step.rows.dataset, &self.revision, &self.path, room);
+            let file = match step.runtime.block_on(read) {
+                Err(HubError::TooLarge { size, .. }) if room == MEDIA_FIRST_READ_BYTES => {
+                    room = size.clamp(room + 1, MEDIA_FILE_BYTES_MAX);
+                    continue;
+                }
+                // The size was no more than what had come by then.
+                Err(HubError::TooLarge { .. }) if room < MEDIA_FILE_BYTES_MAX => {
+                    room = MEDIA_FILE_BYTES_MAX;
+                    continue;
+                }
+                file => file?.ok_or_else(|| HubError::EntryNotFound(self.path.clone()))?,
+            };
+            step.guard.count_bytes(file.len() as u64);
+            reserved.try_resize(file.len() as u64 + beside);
+            return Ok(HeldFile { bytes: file, reserved });
         }
-        let read = step.hub.read_file(&step.rows.dataset, &self.revision, &self.path, MEDIA_FILE_BYTES_MAX);
-        let file = step.runtime.block_on(read)?;
-        let file = file.ok_or_else(|| HubError::EntryNotFound(self.path.clone()))?;
-        step.guard.count_bytes(file.len() as u64);
-        Ok(file)
     }
 
     /// The file, read where it is looked at.
     pub(super) fn head<'a>(&'a self, step: &'a MediaStep<'a>) -> FileHead<'a> {
         FileHead { file: self, step, position: 0, blocks: Vec::new(), failure: None }
     }
+}
+
+/// A member of a zip archive of the job's dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ArchiveMember {
+    archive: HubFile,
+    name: String,
+}
+
+impl ArchiveMember {
+    /// The member that a path names; `None` for a path of another kind.
+    ///
+    /// # Errors
+    /// Why the path is refused, as part of a sentence.
+    pub(super) fn parse(text: &str, dataset: &DatasetName) -> Result<Option<Self>, String> {
+        let Some(rest) = text.strip_prefix(ZIP_SCHEME) else { return Ok(None) };
+        let (name, archive) = rest.split_once("::").unwrap_or((rest, ""));
+        if archive.contains("::") {
+            return Err("a path leads through more than one archive; unpack the inner one".to_owned());
+        }
+        let Some(archive) = HubFile::parse(archive, dataset)? else { return Ok(None) };
+        if name.is_empty() {
+            return Err("a path names no member of its archive".to_owned());
+        }
+        Ok(Some(Self { archive, name: name.to_owned() }))
+    }
+
+    /// The whole member, with memory for `beside` bytes more.
+    pub(super) fn read<'s>(&self, step: &MediaStep<'s>, beside: u64) -> Result<HeldFile<'s>, MediaError> {
+        let Self { archive, name } = self;
+        let member = step.archives.member(&archive.revision, &archive.path, name)?;
+        let size = member.source.len();
+        if size > MEDIA_FILE_BYTES_MAX {
+            return Err(MediaError::Cell(format!(
+                "its file '{}' has {size} bytes, more than the limit of {MEDIA_FILE_BYTES_MAX}",
+                member.path
+            )));
+        }
+        let reserved = step.budget.take(size + beside, step.guard)?;
+        let mut bytes = Vec::new();
+        read_to_end(&*member.source, &mut bytes)
+            .map_err(|error| LoadError::from(FormatError::from(error)))?;
+        Ok(HeldFile { bytes: bytes.into(), reserved })
+    }
+}
+
+/// Grows with what comes, whatever length the archive claims; the whole of it is reserved.
+fn read_to_end(source: &dyn ByteSource, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let length = usize::try_from(source.len()).map_err(io::Error::other)?;
+    while bytes.len() < length {
+        let start = bytes.len();
+        let step = (length - start).min(MEMBER_STEP_BYTES);
+        bytes.reserve_exact(if start == 0 { step } else { length - start });
+        bytes.resize(start + step, 0);
+        let count = source.read_at(start as u64, &mut bytes[start..])?;
+        bytes.truncate(start + count);
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
+/// A file in memory, and the part of the budget that it takes.
+pub(super) struct HeldFile<'s> {
+    pub(super) bytes: Bytes,
+    pub(super) reserved: Reservation<'s>,
 }
 
 /// Reads the blocks of a file that are asked for, up to [`IMAGE_HEAD_BYTES_MAX`]; it does not know the file's end.
@@ -174,6 +262,26 @@ mod tests {
             "hf://",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_of_archives_are_those_of_one_archive_of_the_same_dataset() {
+        let parse = |text: &str| {
+            let member = ArchiveMember::parse(text, &DatasetName::new("u/d").unwrap())?;
+            Ok::<_, String>(member.map(|member| (member.name, member.archive.path)))
+        };
+        let named = |name: &str, path: &str| Ok(Some((name.to_owned(), path.to_owned())));
+        assert_eq!(parse("zip://a/b c.png::hf://datasets/u/d@abc/x/y.zip"), named("a/b c.png", "x/y.zip"));
+        for local in ["hf://datasets/u/d@abc/x.zip", "zip://a.png", "zip://a.png::/tmp/x.zip", "a.zip", ""] {
+            assert_eq!(parse(local), Ok(None), "{local}");
+        }
+        for (refused, reason) in [
+            ("zip://a::zip://b.zip::hf://datasets/u/d@abc/x.zip", "more than one archive"),
+            ("zip://a::hf://datasets/u/other@abc/x.zip", "other repositories"),
+            ("zip://::hf://datasets/u/d@abc/x.zip", "names no member"),
+        ] {
+            assert!(parse(refused).unwrap_err().contains(reason), "{refused}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! Images: their width and height, and the JPEG or PNG that a cell points to (worker-and-store.md section 5.5).
 //!
 //! Owns which of the two an image becomes: what its mode would be in the original decides, JPEG first. Orientation is
-//! not applied, metadata is dropped, an animation is its first frame. What decoding takes is told by the header and
-//! refused above [`IMAGE_DECODE_BYTES_MAX`] before anything is allocated.
+//! not applied, metadata is dropped, an animation is its first frame. What an image takes, its asset included, is told by
+//! the header and refused above [`IMAGE_DECODE_BYTES_MAX`] before anything is allocated.
 
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 
@@ -36,7 +36,7 @@ pub(super) struct Encoded {
 pub(super) struct Opened<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
     mode: Mode,
-    /// What decoding and encoding take at once.
+    /// What decoding and encoding take at once, the result included.
     pub(super) memory_bytes: u64,
 }
 
@@ -57,14 +57,15 @@ pub(super) fn open(file: &[u8]) -> Result<Opened<'_>, String> {
     if memory_bytes > IMAGE_DECODE_BYTES_MAX {
         let (width, height) = decoder.dimensions();
         return Err(format!(
-            "it holds an image of {width} x {height} pixels, which takes {memory_bytes} bytes to decode, more than \
+            "it holds an image of {width} x {height} pixels, which takes {memory_bytes} bytes to show, more than \
              the limit of {IMAGE_DECODE_BYTES_MAX}"
         ));
     }
     Ok(Opened { decoder, mode, memory_bytes })
 }
 
-/// What the decoder fills, what it needs beside that, and the pixels in the form that is encoded.
+/// What the decoder fills, what it needs beside that, the pixels in the form that is encoded, and the encoded file: as
+/// PNG it may be as large as its pixels, as JPEG of this quality even noise takes less than a byte a pixel.
 fn memory_bytes(decoder: &dyn ImageDecoder, format: ImageFormat, mode: Mode, file: &[u8]) -> u64 {
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
@@ -87,7 +88,11 @@ fn memory_bytes(decoder: &dyn ImageDecoder, format: ImageFormat, mode: Mode, fil
         (Mode::Rgb, _) => pixels.saturating_mul(3),
         (Mode::Lossless, _) => pixels.saturating_mul(4),
     };
-    decoded.saturating_add(beside).saturating_add(converted)
+    let encoded = match mode {
+        Mode::Luma | Mode::Rgb => pixels,
+        Mode::Luma16 | Mode::Lossless => converted.max(decoded.min(pixels.saturating_mul(4))),
+    };
+    decoded.saturating_add(beside).saturating_add(converted).saturating_add(encoded)
 }
 
 impl Opened<'_> {

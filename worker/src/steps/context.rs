@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_hub::Hub;
-use outpost_loading::{LoadContext, LoadError, Repository};
+use outpost_loading::{LoadContext, LoadError, Repository, RepositoryCache};
 use outpost_model::{ArtifactKey, ConfigName, Entry, ErrorCode, Job, SplitName, StepKind, limits};
 use outpost_storage::{Authority, StorageError};
 
@@ -25,6 +25,7 @@ pub(super) struct StepContext<'a> {
     pub(super) run: &'a RunContext,
     pub(super) authority: &'a dyn Authority,
     pub(super) hub: &'a Arc<dyn Hub>,
+    pub(super) repositories: &'a RepositoryCache,
     pub(super) limits: &'a StepLimits,
     /// Where assets go; without it media are refused.
     pub(super) assets: Option<&'a dyn AssetSink>,
@@ -97,14 +98,18 @@ impl StepContext<'_> {
         }
     }
 
-    /// Opens the dataset at the job's revision.
-    pub(super) fn repository(&self) -> Result<Repository, LoadError> {
-        let context = LoadContext {
+    /// What files of the dataset are read with.
+    pub(super) fn load_context(&self) -> LoadContext {
+        LoadContext {
             hub: self.hub.clone(),
             runtime: self.run.runtime.clone(),
             guard: self.run.guard.clone(),
-        };
-        Repository::open(&context, self.job.key.dataset(), &self.job.revision)
+        }
+    }
+
+    /// Opens the dataset at the job's revision.
+    pub(super) fn repository(&self) -> Result<Repository, LoadError> {
+        self.repositories.open(&self.load_context(), self.job.key.dataset(), &self.job.revision)
     }
 }
 

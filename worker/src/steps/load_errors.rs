@@ -34,7 +34,10 @@ pub(super) fn split_names(error: &LoadError) -> Failure {
     let (code, message) = match &*error.class {
         "EmptyDatasetError" => (ErrorCode::EmptyDatasetError, EMPTY),
         _ if is_script(error) => (ErrorCode::DatasetWithScriptNotSupportedError, SCRIPT),
-        _ => (ErrorCode::SplitNamesFromStreamingError, "The splits of the config could not be listed."),
+        _ => {
+            let message = left_out(error).unwrap_or("The splits of the config could not be listed.");
+            (ErrorCode::SplitNamesFromStreamingError, message)
+        }
     };
     Failure::loading(code, message, error)
 }
@@ -47,7 +50,7 @@ pub(super) fn info(error: &LoadError) -> Failure {
     let (code, message) = if is_script(error) {
         (ErrorCode::DatasetWithScriptNotSupportedError, SCRIPT)
     } else {
-        (ErrorCode::InfoError, "The metadata of the config could not be read.")
+        (ErrorCode::InfoError, left_out(error).unwrap_or("The metadata of the config could not be read."))
     };
     Failure::loading(code, message, error)
 }
@@ -85,6 +88,12 @@ fn repository_problem(error: &LoadError) -> Option<(ErrorCode, Cow<'static, str>
         _ => return None,
     };
     Some(known)
+}
+
+/// The sentence for readers about a format that is not read here.
+fn left_out(error: &LoadError) -> Option<&str> {
+    let is_left_out = |link: &&LoadError| link.class == "NotImplementedError";
+    error.chain().find(is_left_out).map(|link| link.message.as_str())
 }
 
 fn is_script(error: &LoadError) -> bool {

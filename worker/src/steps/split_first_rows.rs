@@ -2,6 +2,7 @@
 //!
 //! Owns the order of its checks: what the metadata alone refuses is refused before a row is read.
 
+use outpost_loading::MediaArchives;
 use outpost_model::{AssetSplit, limits};
 
 use super::context::StepContext;
@@ -24,13 +25,17 @@ pub(super) fn compute(step: &StepContext<'_>) -> Result<StepResult, Failure> {
     let head = repository.first_rows(config, split, limits::ROWS_PER_PAGE_MAX + 1);
     let head = head.map_err(|error| load_errors::first_rows(&error))?;
     let address = SplitAddress { dataset: step.job.key.dataset().as_str(), config, split };
-    let media = media(step)?;
+    let archives = MediaArchives::new(&step.load_context(), step.job.key.dataset());
+    let media = media(step, &archives)?;
     let body = first_rows::assemble(address, &head, first_rows_limits, media.as_ref()).map_err(refused)?;
     Ok(StepResult::success(body))
 }
 
 /// What media are made with, where there is a place for them.
-fn media<'a>(step: &'a StepContext<'_>) -> Result<Option<MediaStep<'a>>, Failure> {
+fn media<'a>(
+    step: &'a StepContext<'_>,
+    archives: &'a MediaArchives,
+) -> Result<Option<MediaStep<'a>>, Failure> {
     let Some(assets) = step.assets else { return Ok(None) };
     let rows = AssetSplit {
         dataset: step.job.key.dataset().clone(),
@@ -39,7 +44,8 @@ fn media<'a>(step: &'a StepContext<'_>) -> Result<Option<MediaStep<'a>>, Failure
         revision: step.job.revision.clone(),
     };
     let (runtime, guard) = (&step.run.runtime, &*step.run.guard);
-    Ok(Some(MediaStep { hub: &**step.hub, runtime, guard, assets, budget: step.decode_budget, rows }))
+    let budget = step.decode_budget;
+    Ok(Some(MediaStep { hub: &**step.hub, runtime, guard, archives, assets, budget, rows }))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the form that map_err asks for")]

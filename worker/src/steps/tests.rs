@@ -1,5 +1,7 @@
 //! The steps that read only earlier entries, and the mapping of loading errors.
 
+mod media;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use outpost_model::{ArtifactKey, ErrorCode, Revision, StepKind, TimestampMs};
 use tempfile::TempDir;
 
 use super::*;
-use crate::assets::MemoryAssets;
+use crate::assets::memory::MemoryAssets;
 use crate::fake::{FakeAuthority, job, key};
 use crate::outcome::Cause;
 

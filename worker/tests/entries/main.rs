@@ -134,3 +134,21 @@ async fn a_split_whose_rows_cannot_be_read_is_listed_and_has_an_error() {
     assert_eq!((code, &body["cause_exception"]), (ErrorCode::FeaturesError, &json!("ParserError")));
     assert_eq!(computed.body(StepKind::SplitIsValid, Some("default"), Some("train")).await, NOTHING);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_format_that_is_left_out_answers_with_its_name_and_what_to_do() {
+    let computed = compute(&[("train.h5", "\u{89}HDF"), ("test.h5", "\u{89}HDF")]).await;
+    let default = Some("default");
+    let listing = computed.body(StepKind::ConfigSplitNames, default, None).await;
+    assert!(listing.contains(r#""split":"train""#) && listing.contains(r#""split":"test""#), "{listing}");
+    let (code, body) = computed.error(StepKind::SplitFirstRows, default, Some("train")).await;
+    assert_eq!((code, &body["cause_exception"]), (ErrorCode::InfoError, &json!("NotImplementedError")));
+    let sentence = body["error"].as_str().unwrap();
+    assert!(sentence.contains("'hdf5' (HDF5)") && sentence.contains("to_parquet"), "{sentence}");
+    assert_eq!(computed.body(StepKind::DatasetIsValid, None, None).await, NOTHING);
+
+    let computed = compute(&[("data/a.lance", "x")]).await;
+    let (code, body) = computed.error(StepKind::ConfigSplitNames, default, None).await;
+    assert_eq!(code, ErrorCode::SplitNamesFromStreamingError);
+    assert!(body["error"].as_str().unwrap().contains("'lance' (Lance)"), "{body}");
+}

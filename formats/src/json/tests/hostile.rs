@@ -1,7 +1,11 @@
 //! Texts that are broken or built to hurt: every one ends in an error or in rows, within bounds.
 
+use outpost_model::limits;
+
 use super::{params, read, read_with};
-use crate::ErrorClass;
+use crate::json::Json;
+use crate::simple_cases::file;
+use crate::{ErrorClass, Module, Params};
 
 #[test]
 fn nesting_is_bounded_under_both_grammars() {
@@ -90,4 +94,22 @@ fn damaged_texts_fail_without_a_panic() {
         failures += usize::from(read(text).is_err());
     }
     assert!(failures > 3_000);
+}
+
+#[test]
+fn rows_beyond_what_a_table_holds_are_left_out_and_the_table_says_so() {
+    let row = format!("{{\"a\":\"{}\"}},", "x".repeat(limits::TABLE_BYTES_MAX / 3));
+    let text = format!("[{}{{\"a\":\"\"}}]", row.repeat(4));
+    let file = file("data.json", text);
+    let table = Json.open(&file, &Params::new(), None).unwrap().next_table(100).unwrap().unwrap();
+    assert_eq!((table.rows.len(), table.row_count, table.is_cut(100)), (3, 5, true));
+}
+
+#[test]
+fn an_array_larger_than_what_is_held_gives_its_first_rows() {
+    let row = "{\"a\":1},".repeat(1000);
+    let text = format!("[{}{{\"a\":1}}]", row.repeat(limits::WHOLE_FILE_BYTES_MAX / row.len() + 1));
+    let file = file("data.json", text);
+    let table = Json.open(&file, &Params::new(), None).unwrap().next_table(100).unwrap().unwrap();
+    assert_eq!(table.rows.len(), 100);
 }

@@ -1,17 +1,20 @@
 //! Files that are broken or lie: every one ends in an error or in rows, within bounds.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use ::parquet::basic::{Compression, GzipLevel};
-use ::parquet::file::properties::{WriterProperties, WriterVersion};
+use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
 use flate2::write::GzEncoder;
+use outpost_model::limits;
 
 use super::{batch, write};
 use crate::golden::{self, data_file};
 use crate::parquet::Parquet;
 use crate::parquet::codec::decompress;
 use crate::parquet::page_header::{HeaderError, parse};
-use crate::{ErrorClass, FormatError, Params};
+use crate::{ErrorClass, FormatError, Module, Params};
 
 fn read(bytes: Vec<u8>) -> Result<usize, FormatError> {
     golden::read(&Parquet, &[data_file("a.parquet", bytes)], &Params::new(), 100).map(|(_, rows)| rows.len())
@@ -99,4 +102,29 @@ fn damaged_files_fail_without_a_panic() {
         failures += usize::from(read(bytes).is_err());
     }
     assert!(failures > 1_000);
+}
+
+/// A file of these columns of binary, each a page that takes little space until it is decompressed.
+fn wide_pages(columns: usize, page_bytes: usize) -> Vec<u8> {
+    let cell: ArrayRef = Arc::new(BinaryArray::from(vec![vec![0; page_bytes].as_slice()]));
+    let columns = (0..columns).map(|index| (format!("c{index}"), Arc::clone(&cell)));
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None);
+    write(&batch, properties)
+}
+
+#[test]
+fn pages_of_all_columns_together_are_bounded() {
+    let page_bytes = limits::PARQUET_PAGES_BYTES_MAX / 8;
+    let first = |columns| {
+        let file = data_file("a.parquet", wide_pages(columns, page_bytes));
+        Parquet.open(&file, &Params::new(), None).unwrap().next_table(1)
+    };
+    assert_eq!(first(4).unwrap().unwrap().rows.len(), 1);
+    let error = first(8).unwrap_err();
+    assert_eq!(error.class, ErrorClass::LimitExceeded);
+    assert!(error.message.contains("smaller pages"), "{error}");
 }

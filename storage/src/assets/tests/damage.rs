@@ -52,7 +52,7 @@ fn a_damaged_file_ends_in_an_error_and_is_dropped_with_all_its_assets() {
         assert_eq!(report.rows_damaged, lost.each_ref().map(|path| path.rows().clone()));
         assert!(read(&store, &lost[0]).unwrap().is_none());
         assert!(read(&store, &path(1)).unwrap().is_some());
-        assert_eq!((files(directory.path()).len(), store.stats().assets), (1, 1));
+        assert_eq!((files(directory.path()).len(), store.stats().unwrap().assets), (1, 1));
         // Putting it again heals it.
         store.put(&lost[0], "image/png", &noise(200_000, 1)).unwrap();
         assert!(read(&store, &lost[0]).unwrap().is_some());
@@ -116,7 +116,7 @@ fn damaged_records_are_dropped_and_everything_is_counted_again() {
     assert_eq!(report.rows_damaged, [rows("u/d", "train", "r1")]);
     // Of the damaged content nobody knows the file any more.
     assert_eq!(report.orphans_deleted, 1);
-    let stats = store.stats();
+    let stats = store.stats().unwrap();
     assert_eq!((stats.assets, stats.contents, stats.stored_bytes), (3, 2, 200_000));
     assert_eq!(files(directory.path()).len(), 2);
     let again = store.scrub().unwrap();
