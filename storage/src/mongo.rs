@@ -21,6 +21,7 @@ mod claim;
 mod connect;
 mod documents;
 mod errors;
+pub mod feed;
 mod finish;
 mod guards;
 mod indexes;
@@ -36,6 +37,7 @@ mod write;
 mod tests;
 
 pub use connect::{MongoConfig, OpenError};
+pub use feed::MongoFeed;
 
 use crate::error::StorageError;
 use errors::storage_error;
