@@ -27,6 +27,7 @@ mod guards;
 mod indexes;
 mod leases;
 mod metrics;
+mod operations;
 mod state;
 mod stats;
 mod submit;
@@ -163,4 +164,6 @@ mod names {
     pub(super) const WORKER_COUNTS: &str = "workerTypeJobCounts";
     /// Queue database, ours: failed runs of jobs that wait again.
     pub(super) const ATTEMPTS: &str = "outpostAttempts";
+    /// Queue database, ours: the processes with workers.
+    pub(super) const WORKERS: &str = "outpostWorkers";
 }
