@@ -292,6 +292,34 @@ pub const CHANGE_LOG_RECORDS_MAX: u64 = 100_000;
 pub const CHANGE_LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Damaged records of a mirror that wait to be fetched again.
 pub const MIRROR_DAMAGED_WAITING_MAX: usize = 10_000;
+/// Connections of the change feed to MongoDB.
+pub const FEED_CONNECTIONS_MAX: u32 = 4;
+/// Changes that the feed asks for at a time.
+pub const FEED_EVENTS_PER_BATCH_MAX: u32 = 1_000;
+/// How long the feed's question for changes waits at the server; what only moves the position takes that long.
+pub const FEED_WAIT_MS: u64 = 200;
+/// The same while everything is compared.
+pub const FEED_WAIT_MS_MIN: u64 = 1;
+/// Time for one of the feed's calls, beyond what it waits for changes.
+pub const FEED_CALL_MS_MAX: u64 = 10_000;
+/// Time for reading one batch of documents.
+pub const FEED_FETCH_MS_MAX: u64 = 60_000;
+/// Documents that the feed reads at a time.
+pub const FEED_FETCH_DOCUMENTS_MAX: usize = 250;
+/// Bytes of documents that the feed reads at a time; one document may be longer.
+pub const FEED_FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Documents compared at a time when everything is.
+pub const FEED_SCAN_DOCUMENTS_MAX: i64 = 500;
+/// Mirrored records compared at a time with what the database has.
+pub const FEED_SCAN_COMPARED_MAX: usize = 1_000;
+/// Damaged records that the feed fetches again at a time.
+pub const FEED_MENDED_MAX: usize = 64;
+/// First pause before the feed connects again, doubled each time.
+pub const FEED_RETRY_MS_MIN: u64 = 100;
+/// Longest pause before the feed connects again.
+pub const FEED_RETRY_MS_MAX: u64 = 5_000;
+/// What is kept of one text about a document that cannot be mirrored.
+pub const QUARANTINE_TEXT_CHARS_MAX: usize = 300;
 
 /// Content or details of a response as BSON: the database's 16 MiB for a document, less what else is in it.
 pub const MONGO_CONTENT_BYTES_MAX: usize = 16 * 1024 * 1024 - 64 * 1024;

@@ -30,9 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use outpost_model::{Epoch, Position, limits};
 
-pub use self::batch::{
-    EntryPut, LogContinuity, MirrorBatch, MirrorChange, MirrorWrite, PackedBody, Quarantined, SourceId,
-};
+pub use self::batch::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, PackedBody, Quarantined, SourceId};
 pub use self::core::Applied;
 use self::core::Core;
 use self::damage::DamageLog;

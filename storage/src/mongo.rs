@@ -21,11 +21,13 @@ mod claim;
 mod connect;
 mod documents;
 mod errors;
+pub mod feed;
 mod finish;
 mod guards;
 mod indexes;
 mod leases;
 mod metrics;
+mod operations;
 mod state;
 mod stats;
 mod submit;
@@ -36,6 +38,7 @@ mod write;
 mod tests;
 
 pub use connect::{MongoConfig, OpenError};
+pub use feed::MongoFeed;
 
 use crate::error::StorageError;
 use errors::storage_error;
@@ -161,4 +164,6 @@ mod names {
     pub(super) const WORKER_COUNTS: &str = "workerTypeJobCounts";
     /// Queue database, ours: failed runs of jobs that wait again.
     pub(super) const ATTEMPTS: &str = "outpostAttempts";
+    /// Queue database, ours: the processes with workers.
+    pub(super) const WORKERS: &str = "outpostWorkers";
 }

@@ -4,4 +4,4 @@
 #![allow(clippy::print_stderr, reason = "who runs the tests must read why a server cannot be had")]
 
 pub mod mongod;
-mod mongod_binary;
+pub(crate) mod mongod_binary;

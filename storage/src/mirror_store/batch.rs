@@ -27,17 +27,6 @@ pub struct MirrorBatch {
     pub reached: Option<u64>,
     /// The filler's bookmark, to be given back after a restart; `None` keeps the last one.
     pub cursor: Option<Bytes>,
-    /// Whether followers can be told every change up to `reached`.
-    pub log: LogContinuity,
-}
-
-/// Whether the change log has everything since the last position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogContinuity {
-    /// Yes.
-    Continues,
-    /// No: the log starts over at the batch's position.
-    StartsOver,
 }
 
 /// One change and when it happened. A change that is older than what is stored for its key is ignored, one that is

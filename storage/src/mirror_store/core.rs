@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch};
 
-use super::batch::{EntryPut, LogContinuity, MirrorBatch, MirrorChange, MirrorWrite, Quarantined, SourceId};
+use super::batch::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, Quarantined, SourceId};
 use super::damage::DamageLog;
 use super::draft::{Draft, Known, LogLimits};
 use super::keys;
@@ -49,7 +49,7 @@ impl Core {
         for change in batch.changes {
             draft.change(change)?;
         }
-        draft.reach(batch.reached, batch.log)?;
+        draft.reach(batch.reached)?;
         draft.trim_log(self.log_limits)?;
         if let Some(cursor) = batch.cursor {
             draft.meta.cursor = Some(cursor.to_vec());
@@ -78,15 +78,14 @@ impl Draft<'_> {
         self.restart_log(self.meta.seq)
     }
 
-    fn reach(&mut self, reached: Option<u64>, log: LogContinuity) -> Result<(), StorageError> {
+    fn reach(&mut self, reached: Option<u64>) -> Result<(), StorageError> {
         let Some(seq) = reached else { return Ok(()) };
-        let is_same = self.meta.epoch == self.meta.filling_epoch;
-        self.meta.epoch = self.meta.filling_epoch;
-        self.meta.seq = if is_same { self.meta.seq.max(seq) } else { seq };
-        match log {
-            LogContinuity::Continues => Ok(()),
-            LogContinuity::StartsOver => self.restart_log(self.meta.seq),
+        if self.meta.epoch == self.meta.filling_epoch {
+            self.meta.seq = self.meta.seq.max(seq);
+            return Ok(());
         }
+        (self.meta.epoch, self.meta.seq) = (self.meta.filling_epoch, seq);
+        self.restart_log(seq)
     }
 
     fn change(&mut self, change: MirrorChange) -> Result<(), StorageError> {

@@ -57,7 +57,7 @@ fn change(seq: u64, write: MirrorWrite) -> MirrorChange {
 /// A batch that moves the position to the seq of its last change.
 fn batch(changes: Vec<MirrorChange>) -> MirrorBatch {
     let reached = changes.last().map(|change| change.seq);
-    MirrorBatch { epoch: EPOCH, changes, reached, cursor: None, log: LogContinuity::Continues }
+    MirrorBatch { epoch: EPOCH, changes, reached, cursor: None }
 }
 
 fn record(name: &str, checked_at: u64, visibility: Visibility) -> DatasetRecord {

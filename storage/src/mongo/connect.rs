@@ -167,7 +167,7 @@ fn check_names(config: &MongoConfig) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn options(url: &str) -> Result<ClientOptions, OpenError> {
+pub(super) async fn options(url: &str) -> Result<ClientOptions, OpenError> {
     if url.starts_with("mongodb+srv:") {
         return Err(OpenError::InvalidUrl("mongodb+srv is not supported, list the members".to_owned()));
     }
@@ -184,7 +184,7 @@ async fn options(url: &str) -> Result<ClientOptions, OpenError> {
     Ok(options)
 }
 
-fn invalid_url(error: &Error) -> OpenError {
+pub(super) fn invalid_url(error: &Error) -> OpenError {
     OpenError::InvalidUrl(error.to_string())
 }
 
@@ -212,7 +212,7 @@ async fn create_collection(database: &Database, name: &str) -> Result<(), OpenEr
 }
 
 /// The id of this history, made by whoever comes first.
-async fn epoch(cache: &Database) -> Result<Epoch, OpenError> {
+pub(super) async fn epoch(cache: &Database) -> Result<Epoch, OpenError> {
     let failed = |error| OpenError::of_call(cache.name(), "read the epoch", error);
     let fresh = format!("{:032x}", fastrand::u128(..));
     let meta = cache.collection::<Document>(names::META);

@@ -29,7 +29,7 @@ pub(crate) enum Misfit {
 }
 
 impl Misfit {
-    fn field(field: &'static str, problem: &impl ToString) -> Self {
+    pub(super) fn field(field: &'static str, problem: &impl ToString) -> Self {
         Self::Field { field, problem: problem.to_string() }
     }
 }

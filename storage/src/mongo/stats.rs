@@ -84,7 +84,7 @@ impl Inner {
         Ok(page)
     }
 
-    async fn aggregate(
+    pub(super) async fn aggregate(
         &self,
         collection: &mongodb::Collection<Document>,
         pipeline: Vec<Document>,

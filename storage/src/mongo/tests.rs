@@ -12,9 +12,10 @@ use tokio::task::block_in_place;
 
 use super::{MongoConfig, MongoStore};
 use crate::authority::Authority;
-use crate::contract::{Reopened, Subject};
+use crate::contract::{OperatedSubject, Reopened, Subject};
 use crate::error::StorageError;
 use crate::mirror::{Changed, Mirror, MirrorEntry};
+use crate::operations::Operations;
 use crate::testing::mongod::{self, Databases};
 
 /// A store in databases of its own, dropped with it.
@@ -69,6 +70,12 @@ impl Subject for Mongo {
     }
 }
 
+impl OperatedSubject for Mongo {
+    fn operations(&self) -> Arc<dyn Operations> {
+        Arc::new(self.store())
+    }
+}
+
 /// Reads each time what is stored: a mirror that is always caught up and has no log.
 struct ReadThrough {
     store: MongoStore,
@@ -115,4 +122,5 @@ mod contract {
     use super::fresh;
 
     crate::authority_contract!(super::fresh);
+    crate::operations_contract!(super::fresh);
 }

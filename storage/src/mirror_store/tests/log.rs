@@ -86,15 +86,18 @@ async fn the_log_is_bounded_by_bytes_and_takes_tombstones_with_it() {
 }
 
 #[tokio::test]
-async fn a_log_that_starts_over_says_so_to_those_behind() {
+async fn what_a_long_fill_changed_is_told_when_the_position_moves() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    fill(&store, 1..=5).await;
-    store
-        .apply(MirrorBatch { reached: Some(9), log: LogContinuity::StartsOver, ..batch(Vec::new()) })
-        .unwrap();
+    fill(&store, 1..=2).await;
+    for seq in [5, 5, 7] {
+        let stored = entry(&rows_of("u/d", &format!("s{seq}")), seq, noise(10, seq));
+        let ahead = batch(vec![put(seq, &stored, None)]);
+        store.apply(MirrorBatch { reached: None, ..ahead }).unwrap();
+    }
+    store.apply(MirrorBatch { reached: Some(9), ..batch(Vec::new()) }).unwrap();
     store.flushed().await.unwrap();
-    assert_eq!((seqs(&store, 5, 9), seqs(&store, 8, 9), seqs(&store, 9, 9)), (None, None, Some(vec![])));
+    assert_eq!((seqs(&store, 2, 9), seqs(&store, 9, 9)), (Some(vec![5, 7]), Some(vec![])));
     fill(&store, 10..=11).await;
     assert_eq!(seqs(&store, 9, 9), Some(vec![10, 11]));
 }

@@ -189,7 +189,11 @@ pub(crate) fn read_revision(document: &Document) -> Result<Revision, Misfit> {
     revision(document, "dataset_git_revision")
 }
 
-fn without_large_parts(raw: &RawDocument) -> Result<Document, mongodb::bson::error::Error> {
+/// The document without `content` and `details`.
+///
+/// # Errors
+/// When it is malformed.
+pub(crate) fn without_large_parts(raw: &RawDocument) -> Result<Document, mongodb::bson::error::Error> {
     let mut document = Document::new();
     for member in raw {
         let (name, value) = member?;
@@ -217,6 +221,6 @@ fn names(kind: StepKind, content: &Document) -> Vec<String> {
     clippy::cast_sign_loss,
     reason = "a cast to u64 is cut at both ends"
 )]
-fn milliseconds(seconds: Option<f64>) -> u64 {
+pub(crate) fn milliseconds(seconds: Option<f64>) -> u64 {
     (seconds.unwrap_or(0.0) * 1_000.0).round() as u64
 }
