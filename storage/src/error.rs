@@ -18,6 +18,9 @@ pub enum StorageError {
     /// the caller can store an error in its place.
     #[error("the result cannot be stored: {0}")]
     Unstorable(String),
+    /// As [`StorageError::Unstorable`], because the entry is larger than the store can keep.
+    #[error("the result is too large to be stored: {0}")]
+    TooLarge(String),
     /// A record does not have the form that it was written in.
     #[error("a stored record is damaged: {0}")]
     Damaged(String),

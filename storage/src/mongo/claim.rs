@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use outpost_model::graph::STEPS;
@@ -27,14 +26,14 @@ use crate::error::StorageError;
 
 /// Jobs that were put back because their documents do not fit.
 #[derive(Default)]
-pub(super) struct MisfitJobs(Mutex<Vec<ObjectId>>);
+pub(super) struct MisfitJobs(Mutex<Vec<Bson>>);
 
 impl MisfitJobs {
-    fn all(&self) -> Vec<ObjectId> {
+    fn all(&self) -> Vec<Bson> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn add(&self, id: ObjectId) {
+    fn add(&self, id: Bson) {
         let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.len() >= limits::MONGO_MISFIT_JOBS_MAX {
             ids.remove(0);
@@ -226,9 +225,9 @@ impl Inner {
         before: &Document,
         misfit: &super::documents::Misfit,
     ) -> Result<(), StorageError> {
-        let id = before.get_object_id("_id").map_err(|error| StorageError::Damaged(error.to_string()))?;
+        let id = before.get("_id").cloned().unwrap_or(Bson::Null);
         tracing::error!(job.id = %id, %misfit, "a job does not fit and is passed over until this process ends");
-        self.misfits.add(id);
+        self.misfits.add(id.clone());
         let back = doc! {"$set": {"status": WAITING}};
         self.jobs().update_one(doc! {"_id": id, "status": STARTED}, back).await?;
         Ok(())

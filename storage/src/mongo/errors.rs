@@ -26,7 +26,10 @@ impl From<Misfit> for StorageError {
 
 impl From<Unstorable> for StorageError {
     fn from(unstorable: Unstorable) -> Self {
-        Self::Unstorable(unstorable.0)
+        match unstorable {
+            Unstorable::Form(reason) => Self::Unstorable(reason),
+            Unstorable::Size(reason) => Self::TooLarge(reason),
+        }
     }
 }
 

@@ -118,6 +118,9 @@ impl Mirror for ReadThrough {
     }
 }
 
+mod interop;
+mod open;
+
 mod contract {
     use super::fresh;
 

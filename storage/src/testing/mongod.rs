@@ -64,20 +64,28 @@ pub struct Databases {
 /// When there is none and `CI` is set.
 pub async fn shared() -> Option<&'static Mongod> {
     let start = || async {
-        if let Ok(url) = std::env::var("TEST_MONGODB_URL") {
-            return Some(Mongod { url, watchdog: None });
-        }
-        match Mongod::start(Kind::ReplicaSet).await {
-            Ok(server) => Some(server),
-            Err(cause) => {
-                assert!(std::env::var_os("CI").is_none(), "no mongod for the tests: {cause}");
-                eprintln!("SKIPPED: tests against MongoDB need a mongod, and none can be had: {cause}");
-                eprintln!("SKIPPED: put mongod on the PATH or set TEST_MONGODB_URL to a replica set's URL");
-                None
-            }
+        match std::env::var("TEST_MONGODB_URL") {
+            Ok(url) => Some(Mongod { url, watchdog: None }),
+            Err(_) => own(Kind::ReplicaSet).await,
         }
     };
     SHARED.get_or_init(start).await.as_ref()
+}
+
+/// A server for one test, which may do anything to it. `None` when there is none and tests may be skipped.
+///
+/// # Panics
+/// When there is none and `CI` is set.
+pub async fn own(kind: Kind) -> Option<Mongod> {
+    match Mongod::start(kind).await {
+        Ok(server) => Some(server),
+        Err(cause) => {
+            assert!(std::env::var_os("CI").is_none(), "no mongod for the tests: {cause}");
+            eprintln!("SKIPPED: tests against MongoDB need a mongod, and none can be had: {cause}");
+            eprintln!("SKIPPED: put mongod on the PATH or set TEST_MONGODB_URL to a replica set's URL");
+            None
+        }
+    }
 }
 
 impl Mongod {

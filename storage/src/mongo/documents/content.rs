@@ -14,8 +14,25 @@ use super::number;
 
 /// What keeps a text from being stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Unstorable(pub(crate) String);
+pub(crate) enum Unstorable {
+    /// Its form: not an object, a key or a number that cannot be stored.
+    #[error("{0}")]
+    Form(String),
+    /// Its size.
+    #[error("{0}")]
+    Size(String),
+}
+
+impl Unstorable {
+    /// Says which part of an entry is meant.
+    pub(crate) fn of_part(self, part: &str) -> Self {
+        let about = |reason| format!("its {part} cannot be stored: {reason}");
+        match self {
+            Self::Form(reason) => Self::Form(about(reason)),
+            Self::Size(reason) => Self::Size(about(reason)),
+        }
+    }
+}
 
 /// Converts the JSON text of an object.
 ///
@@ -23,7 +40,7 @@ pub(crate) struct Unstorable(pub(crate) String);
 /// [`Unstorable`].
 pub(crate) fn from_json(text: &[u8]) -> Result<RawDocumentBuf, Unstorable> {
     if text.len() > limits::CONTENT_BYTES_MAX {
-        return Err(Unstorable(format!(
+        return Err(Unstorable::Size(format!(
             "it has {} bytes, more than {}",
             text.len(),
             limits::CONTENT_BYTES_MAX
@@ -33,14 +50,14 @@ pub(crate) fn from_json(text: &[u8]) -> Result<RawDocumentBuf, Unstorable> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Value::deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Unstorable(error.to_string()))?;
+        .map_err(|error| Unstorable::Form(error.to_string()))?;
     let RawBson::Document(document) = value.0 else {
-        return Err(Unstorable("it is not a JSON object".to_owned()));
+        return Err(Unstorable::Form("it is not a JSON object".to_owned()));
     };
     let size = document.as_bytes().len();
     if size > limits::MONGO_CONTENT_BYTES_MAX {
         let max = limits::MONGO_CONTENT_BYTES_MAX;
-        return Err(Unstorable(format!("it takes {size} bytes as BSON, more than {max}")));
+        return Err(Unstorable::Size(format!("it takes {size} bytes as BSON, more than {max}")));
     }
     Ok(document)
 }

@@ -55,6 +55,6 @@ fn check(number: &[u8]) -> Result<(), Unstorable> {
     let digits = String::from_utf8_lossy(number);
     match digits.parse::<i64>() {
         Ok(_) => Ok(()),
-        Err(_) => Err(Unstorable(too_large(&digits))),
+        Err(_) => Err(Unstorable::Form(too_large(&digits))),
     }
 }

@@ -77,7 +77,7 @@ fn write_value(text: &mut Vec<u8>, value: RawBsonRef<'_>, depth: usize) -> Resul
 /// NaN and the infinities have no JSON form and are served as null; others as the shortest text of the same double.
 fn write_double(text: &mut Vec<u8>, value: f64) {
     if value.is_finite() {
-        text.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+        serde_json::to_writer(text, &value).expect("writing a number to memory cannot fail");
     } else {
         text.extend_from_slice(b"null");
     }

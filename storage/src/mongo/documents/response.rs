@@ -36,11 +36,9 @@ impl Prepared {
     /// # Errors
     /// [`Unstorable`] with what the database would not take.
     pub(crate) fn new(entry: Entry) -> Result<Self, Unstorable> {
-        let about =
-            |part: &str, error: Unstorable| Unstorable(format!("its {part} cannot be stored: {error}"));
-        let content = content::from_json(&entry.body).map_err(|error| about("content", error))?;
+        let content = content::from_json(&entry.body).map_err(|error| error.of_part("content"))?;
         let details = entry.details.as_deref().map(content::from_json).transpose();
-        let details = details.map_err(|error| about("details", error))?;
+        let details = details.map_err(|error| error.of_part("details"))?;
         #[expect(clippy::cast_precision_loss, reason = "a duration, where a double is what is stored")]
         let seconds = entry.duration_ms as f64 / 1_000.0;
         let fields = doc! {

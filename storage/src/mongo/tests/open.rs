@@ -1,0 +1,137 @@
+//! What opening refuses, and what it says to do.
+
+use mongodb::bson::{Document, doc};
+use mongodb::{Client, IndexModel};
+
+use super::super::documents::response;
+use super::super::{MongoConfig, MongoStore, OpenError};
+use super::fresh;
+use crate::testing::mongod::{self, Kind};
+
+fn at(url: &str) -> MongoConfig {
+    MongoConfig {
+        cache_database: "open_cache".into(),
+        queue_database: "open_queue".into(),
+        ..MongoConfig::new(url)
+    }
+}
+
+async fn refusal(config: &MongoConfig) -> OpenError {
+    match MongoStore::open(config).await {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+/// The server's URL with credentials.
+fn as_user(url: &str, user: &str, password: &str) -> String {
+    url.replace("mongodb://", &format!("mongodb://{user}:{password}@")) + "&authSource=admin"
+}
+
+#[tokio::test]
+async fn an_unusable_url_or_name_is_refused_at_once() {
+    for url in ["", "localhost", "http://localhost", "mongodb+srv://example.org/"] {
+        assert!(matches!(refusal(&at(url)).await, OpenError::InvalidUrl(_)), "{url}");
+    }
+    for name in ["", "a b", "a.b", "a$", "a/b", "open_queue"] {
+        let config = MongoConfig { cache_database: name.to_owned(), ..at("mongodb://localhost") };
+        assert!(matches!(refusal(&config).await, OpenError::InvalidDatabase(_)), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named_within_the_bound() {
+    let error = refusal(&at("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300")).await;
+    assert!(matches!(error, OpenError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_standalone_server_is_refused_with_the_two_commands_that_fix_it() {
+    let Some(server) = mongod::own(Kind::Standalone).await else { return };
+    let error = refusal(&at(server.url())).await;
+    assert_eq!(error, OpenError::Standalone);
+    let text = error.to_string();
+    assert!(text.contains("mongod --replSet") && text.contains("rs.initiate()"), "{text}");
+    // It was left as it is.
+    let names = server.client().await.list_database_names().await.unwrap();
+    assert!(!names.contains(&"open_cache".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
+async fn credentials_and_rights_are_told_apart() {
+    let Some(server) = mongod::own(Kind::Authenticated).await else { return };
+    let root = Client::with_uri_str(as_user(server.url(), "root", "secret")).await.unwrap();
+    let users = [
+        ("reader", "read", "open_cache"),
+        ("stranger", "readWrite", "elsewhere"),
+        ("half", "readWrite", "open_cache"),
+    ];
+    for (user, role, database) in users {
+        let roles = vec![doc! {"role": role, "db": database}, doc! {"role": "read", "db": "open_queue"}];
+        let create = doc! {"createUser": user, "pwd": "pw", "roles": roles};
+        root.database("admin").run_command(create).await.unwrap();
+    }
+    let roles =
+        vec![doc! {"role": "readWrite", "db": "open_cache"}, doc! {"role": "readWrite", "db": "open_queue"}];
+    root.database("admin")
+        .run_command(doc! {"createUser": "writer", "pwd": "pw", "roles": roles})
+        .await
+        .unwrap();
+
+    let unknown = refusal(&at(server.url())).await;
+    assert!(matches!(unknown, OpenError::Forbidden { .. }), "{unknown}");
+    let wrong = refusal(&at(&as_user(server.url(), "writer", "wrong"))).await;
+    assert!(matches!(wrong, OpenError::Unauthenticated(_)), "{wrong}");
+    for (user, refused) in [("reader", "open_cache"), ("stranger", "open_cache"), ("half", "open_queue")] {
+        let error = refusal(&at(&as_user(server.url(), user, "pw"))).await;
+        assert!(
+            matches!(&error, OpenError::Forbidden { database, .. } if database == refused),
+            "{user}: {error}"
+        );
+        assert!(error.to_string().contains("readWrite"), "{error}");
+    }
+    MongoStore::open(&at(&as_user(server.url(), "writer", "pw"))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_have_the_names_that_mongoengine_gives_them_and_foreign_ones_stay() {
+    let Some(subject) = fresh().await else { return };
+    let database = subject.client.database(&subject.config.cache_database);
+    let responses = database.collection::<Document>(response::COLLECTION);
+    let foreign = IndexModel::builder().keys(doc! {"operators": 1}).build();
+    responses.create_index(foreign).await.unwrap();
+    let again = MongoStore::open(&subject.config).await.unwrap();
+    assert_eq!(again.inner.epoch, subject.store().inner.epoch);
+    let mut names = responses.list_index_names().await.unwrap();
+    names.sort_unstable();
+    let expected = [
+        "_id_",
+        "dataset_1_kind_1_http_status_1",
+        "details.cause_exception_1_error_code_1_details.copied_from_artifact_1",
+        "error_code_1_kind_1_details.copied_from_artifact_1",
+        "http_status_1_error_code_1_kind_1_updated_at_1",
+        "kind_1__id_1",
+        "kind_1_dataset_1_config_1_split_1",
+        "kind_1_http_status_1__id_1",
+        "kind_1_http_status_1_error_code_1",
+        "kind_1_http_status_1_updated_at_1",
+        "kind_updated",
+        "operators_1",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_in_the_way_is_named_and_kept() {
+    let Some(subject) = fresh().await else { return };
+    let responses =
+        subject.client.database(&subject.config.cache_database).collection::<Document>(response::COLLECTION);
+    responses.drop_index("kind_1_dataset_1_config_1_split_1").await.unwrap();
+    let keys = doc! {"kind": 1, "dataset": 1, "config": 1, "split": 1};
+    responses.create_index(IndexModel::builder().keys(keys).build()).await.unwrap();
+    let error = refusal(&subject.config).await;
+    assert!(matches!(error, OpenError::IndexInTheWay { .. }), "{error}");
+    assert!(error.to_string().contains("kind_1_dataset_1_config_1_split_1"), "{error}");
+    assert_eq!(responses.list_index_names().await.unwrap().len(), 11);
+}
