@@ -21,6 +21,20 @@ pub enum FeedPhase {
     Stopped,
 }
 
+impl FeedPhase {
+    /// Its name in `node status` and `/metrics`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Scanning => "scanning",
+            Self::Following => "following",
+            Self::Retrying => "retrying",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// How the feed stands.
 #[derive(Debug, Clone, Default)]
 pub struct FeedStatus {

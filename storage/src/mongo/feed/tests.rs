@@ -16,6 +16,7 @@ use crate::mongo::documents::response;
 use crate::mongo::names;
 use crate::testing::mongod::{self, Databases, Mongod};
 
+mod contract;
 mod failures;
 mod follow;
 mod history;
