@@ -120,7 +120,9 @@ async fn random_batches_leave_what_a_map_holds() {
             assert_eq!(store.position(), Position { epoch: EPOCH, seq });
             assert_eq!(store.cursor().unwrap(), Some(seq.to_be_bytes().to_vec().into()));
         }
-        let clean = store.scrub().unwrap();
+        // Closing waits for the deletion of what was superseded.
+        drop(store);
+        let clean = open(directory.path()).scrub().unwrap();
         assert_eq!(
             (clean.records_damaged, clean.blobs_deleted, clean.recounted),
             (0, 0, false),

@@ -26,6 +26,8 @@ pub(super) struct Stream {
     database: Database,
     session: ClientSession,
     cursor: i64,
+    /// The token of the last batch.
+    token: Document,
     first: Option<Batch>,
 }
 
@@ -101,8 +103,18 @@ impl Stream {
         let reply =
             within(limits::FEED_CALL_MS_MAX, database.run_command(command).session(&mut session)).await;
         let reply = reply?.map_err(|error| refusal(&error, token.is_some()))?;
-        let (cursor, first) = read_reply(&reply, "firstBatch")?;
-        Ok(Self { database: database.clone(), session, cursor, first: Some(first) })
+        let (cursor, mut first) = read_reply(&reply, "firstBatch", token)?;
+        if token.is_none() {
+            // The first token is one tick ahead of the server's clock: the next write may have its very time.
+            first.complete_to = first.complete_to.map(|seq| seq.saturating_sub(1));
+        }
+        Ok(Self {
+            database: database.clone(),
+            session,
+            cursor,
+            token: first.token.clone(),
+            first: Some(first),
+        })
     }
 
     /// The next batch, waiting up to `wait_ms` for a change; empty when there was none.
@@ -123,8 +135,9 @@ impl Stream {
         let call = self.database.run_command(command).session(&mut self.session);
         let reply = within(u64::try_from(patience).unwrap_or(u64::MAX), call).await?;
         let reply = reply.map_err(|error| refusal(&error, true))?;
-        let (cursor, batch) = read_reply(&reply, "nextBatch")?;
+        let (cursor, batch) = read_reply(&reply, "nextBatch", Some(&self.token))?;
         self.cursor = cursor;
+        self.token.clone_from(&batch.token);
         Ok(batch)
     }
 }
@@ -136,7 +149,8 @@ fn refusal(error: &Error, has_token: bool) -> FeedError {
     }
 }
 
-fn read_reply(reply: &Document, member: &str) -> Result<(i64, Batch), FeedError> {
+/// `before` is the token before this batch: one that did not move says nothing new.
+fn read_reply(reply: &Document, member: &str, before: Option<&Document>) -> Result<(i64, Batch), FeedError> {
     let broken = |what: &str| FeedError::Call(format!("the server's answer has no {what}"));
     let cursor = reply.get_document("cursor").map_err(|_| broken("cursor"))?;
     let id = match cursor.get("id") {
@@ -154,7 +168,7 @@ fn read_reply(reply: &Document, member: &str) -> Result<(i64, Batch), FeedError>
         last.map(|seq| seq.saturating_sub(1))
     } else {
         // The server ran out of changes, so it went through all up to the token.
-        last.max(token_time(&token))
+        last.max(token_time(&token).filter(|_| before != Some(&token)))
     };
     let head = reply.get_timestamp("operationTime").ok().map(seq_of);
     Ok((id, Batch { events, token, complete_to, head }))
