@@ -13,6 +13,7 @@ mod worker;
 use std::path::PathBuf;
 
 use outpost_model::Queue;
+use outpost_storage::DifficultyRange;
 
 use crate::cli::Cli;
 use crate::support::BlockList;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub hub_token: Option<String>,
     /// In-process workers.
     pub workers: Vec<Workers>,
+    /// The difficulty of the jobs that they take (`WORKER_DIFFICULTY_MIN`, `WORKER_DIFFICULTY_MAX`).
+    pub difficulty: DifficultyRange,
     /// When the machine counts as busy.
     pub guards: Guards,
     /// Limits.
@@ -140,6 +143,21 @@ fn resolve_hub(cli: &Cli, environment: &Environment<'_>) -> Result<HubSource, Co
 
 fn resolve_hub_token(cli: &Cli, environment: &Environment<'_>) -> Option<String> {
     environment.secret(cli.hub_token.as_deref(), &["HF_TOKEN", "COMMON_HF_TOKEN"])
+}
+
+/// Zero as the minimum and a hundred as the maximum leave nothing out (worker-and-store.md section 2.2).
+fn resolve_difficulty(environment: &Environment<'_>) -> Result<DifficultyRange, ConfigError> {
+    let above: u8 = environment.count("WORKER_DIFFICULTY_MIN", 0)?;
+    let up_to: u8 = environment.count("WORKER_DIFFICULTY_MAX", 100)?;
+    if above >= up_to {
+        return Err(ConfigError::sentence(format!(
+            "WORKER_DIFFICULTY_MIN and WORKER_DIFFICULTY_MAX leave no job: {above} is not below {up_to}"
+        )));
+    }
+    Ok(DifficultyRange {
+        above: Some(above).filter(|pct| *pct > 0),
+        up_to: Some(up_to).filter(|pct| *pct < 100),
+    })
 }
 
 fn resolve_data_dir(cli: &Cli) -> Result<PathBuf, ConfigError> {

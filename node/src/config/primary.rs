@@ -68,6 +68,7 @@ fn resolve_shared(cli: &Cli, environment: &Environment<'_>) -> Result<Shared, Co
     Ok(Shared {
         hub: super::resolve_hub(cli, environment)?,
         hub_token: super::resolve_hub_token(cli, environment),
+        difficulty: super::resolve_difficulty(environment)?,
         workers: workers.collect(),
         // A primary also serves: its workers go on at the pace that memory allows, unless the operator says otherwise.
         guards: Guards::resolve(environment, 0.0)?,

@@ -214,6 +214,8 @@ fn dataset_viewer_variables_name_the_database_and_the_worker_listener() {
         ("WORKER_UVICORN_HOSTNAME", "0.0.0.0"),
         ("WORKER_UVICORN_PORT", "8080"),
         ("WORKER_MAX_MEMORY_PCT", "0"),
+        ("WORKER_DIFFICULTY_MIN", "40"),
+        ("WORKER_DIFFICULTY_MAX", "70"),
     ];
     let arguments = ["--role", "worker", "--assets", "/a"];
     let Config::Worker(config) = resolve_any(&arguments, &variables).unwrap() else { panic!("a worker") };
@@ -228,6 +230,10 @@ fn dataset_viewer_variables_name_the_database_and_the_worker_listener() {
     assert!(!format!("{config:?}").contains("u:p"));
     assert_eq!(config.listen, Listen::At("0.0.0.0:8080".parse().unwrap()));
     assert_eq!(config.shared.guards.memory_pct_max, None);
+    assert_eq!(config.shared.difficulty, DifficultyRange { above: Some(40), up_to: Some(70) });
+    let none_left = [("WORKER_DIFFICULTY_MIN", "70"), ("WORKER_DIFFICULTY_MAX", "70")];
+    assert!(resolve_worker(&[], &none_left).unwrap_err().contains("leave no job"));
+    assert_eq!(resolve_worker(&[], &[]).unwrap().shared.difficulty, DifficultyRange::ALL);
     let apart = [("CACHE_MONGO_URL", "mongodb://a"), ("QUEUE_MONGO_URL", "mongodb://b")];
     assert!(resolve_any(&arguments, &apart).unwrap_err().contains("one replica set"));
     // The option wins.

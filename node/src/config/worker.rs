@@ -49,6 +49,7 @@ impl WorkerConfig {
             shared: Shared {
                 hub: super::resolve_hub(cli, environment)?,
                 hub_token: super::resolve_hub_token(cli, environment),
+                difficulty: super::resolve_difficulty(environment)?,
                 workers: resolve_workers(cli)?,
                 guards: Guards::resolve(environment, MEMORY_PCT)?,
                 limits: Limits::resolve(environment)?,

@@ -53,6 +53,7 @@ pub fn start_workers(
         load_pct_max: config.guards.load_pct_max,
     });
     let pool = WorkerConfig {
+        difficulty: config.difficulty,
         job_duration_ms_max: config.limits.job_duration_ms_max,
         room: Arc::new(room),
         observer,

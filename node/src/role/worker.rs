@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use outpost_model::limits;
+use outpost_storage::Authority;
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{open_hub, start_workers, worker_groups};
@@ -28,7 +29,8 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> anyhow::Resul
     let hub = open_hub(&config.shared, None)?;
     tracing::info!(hub = hub.describe(), "1/5 datasets come from {}", hub.describe());
 
-    let (authority, operations) = store::open_database(&config.store).await?;
+    let database = store::open_database(&config.store).await?;
+    let authority: Arc<dyn Authority> = Arc::new(database.clone());
     let assets = asset_store::open_shared(config.assets.clone()).await?;
     tracing::info!(store = ?config.store, assets = ?config.assets, "2/5 the database and the assets are open");
 
@@ -44,7 +46,7 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> anyhow::Resul
 
     let running = Arc::new(RunningJobs::default());
     let groups = worker_groups(&config.shared);
-    let registration = Registration::of(operations, Arc::clone(&running), &groups);
+    let registration = Registration::of(Arc::new(database.clone()), Arc::clone(&running), &groups);
     let registration = registration.context("--workers: a worker process needs at least one worker")?;
     let id = registration.id().to_owned();
     let registration_stop = CancellationToken::new();
@@ -73,6 +75,7 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> anyhow::Resul
             tracing::error!(%error, "a part of the worker ended by itself");
         }
     }
+    database.flush_metrics().await;
     tracing::info!("the worker stops");
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use outpost_model::{Job, Queue, TimestampMs, limits};
+use outpost_storage::DifficultyRange;
 
 use super::host::{Room, Unguarded};
 use super::observer::{Observer, Silent};
@@ -25,6 +26,8 @@ pub struct WorkerGroup {
 pub struct WorkerConfig {
     /// The workers; `datasets=1,splits=2` is a group per queue.
     pub groups: Vec<WorkerGroup>,
+    /// The difficulty of the jobs that they take.
+    pub difficulty: DifficultyRange,
     /// How often a lease is renewed.
     pub heartbeat_ms: u64,
     /// Longest run.
@@ -65,6 +68,7 @@ impl WorkerConfig {
     pub fn new(groups: Vec<WorkerGroup>) -> Self {
         Self {
             groups,
+            difficulty: DifficultyRange::ALL,
             heartbeat_ms: limits::HEARTBEAT_MS,
             job_duration_ms_max: limits::JOB_DURATION_MS_MAX,
             drain_ms: limits::DRAIN_MS,

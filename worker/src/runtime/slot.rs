@@ -56,7 +56,7 @@ pub(super) async fn slot_loop(pool: Arc<WorkerPool>, queues: Vec<Queue>) {
 
 impl WorkerPool {
     async fn claim(&self, queues: &[Queue]) -> Claimed {
-        match self.authority.claim(queues, self.clock.now()).await {
+        match self.authority.claim_within(queues, self.config.difficulty, self.clock.now()).await {
             Ok(Some(claim)) => Claimed::Job(Box::new(claim)),
             Ok(None) => Claimed::Empty,
             Err(error) => {
