@@ -383,6 +383,9 @@ pub const ASSET_STORE_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 pub const ASSET_SYNCS_IN_FLIGHT_MAX: usize = 4;
 /// Age from which an asset that no entry refers to is dropped by a scrub; a job writes its assets before its entry.
 pub const ASSET_ORPHAN_AGE_MS_MIN: u64 = 2 * 3_600 * 1_000;
+/// How far the clocks of database, workers and the place of assets may be apart before assets that are new to a mirror
+/// could be taken for left ones.
+pub const ASSET_CLOCKS_APART_MS_MAX: u64 = 60_000;
 /// What is read of an asset at a time while it is sent.
 pub const ASSET_BLOCK_BYTES: usize = 128 * 1024;
 /// Splits with assets that are looked at together when nothing is known about what changed.

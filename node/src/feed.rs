@@ -2,6 +2,12 @@
 //!
 //! Owns what `/admin/status`, `/metrics` and `/ready` show of it. Looking never waits.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use outpost_storage::mongo::MongoFeed;
+use outpost_storage::mongo::feed::FeedPhase;
+use outpost_storage::{MirrorStore, MongoConfig, OpenError};
+
 /// What fills a mirror, looked at from outside.
 pub trait FeedView: Send + Sync + 'static {
     /// How it stands, `None` once it was stopped.
@@ -50,5 +56,61 @@ impl FeedReading {
             ("mended", self.mended),
             ("quarantined", self.quarantined),
         ]
+    }
+}
+
+/// The feed of a primary from its database.
+pub struct DatabaseFeed {
+    feed: Mutex<Option<MongoFeed>>,
+    mirror: MirrorStore,
+}
+
+impl DatabaseFeed {
+    /// Starts to fill `mirror`.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the URL or a name cannot be used.
+    pub async fn start(config: &MongoConfig, mirror: MirrorStore) -> Result<Self, OpenError> {
+        let feed = MongoFeed::start(config, mirror.clone()).await?;
+        Ok(Self { feed: Mutex::new(Some(feed)), mirror })
+    }
+
+    /// Stops it and waits until it no longer writes to the mirror.
+    pub async fn stop(&self) {
+        let feed = self.lock().take();
+        if let Some(feed) = feed {
+            feed.stop().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<MongoFeed>> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FeedView for DatabaseFeed {
+    fn look(&self) -> Option<FeedReading> {
+        let status = self.lock().as_ref().map(MongoFeed::status)?;
+        let lag_s = status.lag_s();
+        let phase = match status.phase {
+            FeedPhase::Starting => "starting",
+            FeedPhase::Scanning => "scanning",
+            FeedPhase::Following => "following",
+            FeedPhase::Retrying => "retrying",
+            FeedPhase::Stopped => "stopped",
+        };
+        Some(FeedReading {
+            phase,
+            lag_s,
+            events: status.events,
+            documents: status.documents,
+            bytes: status.bytes,
+            scans: status.scans,
+            history_losses: status.history_losses,
+            reconnects: status.reconnects,
+            mended: status.mended,
+            quarantined: self.mirror.summary().quarantined,
+            last_error: status.last_error,
+        })
     }
 }

@@ -11,3 +11,4 @@ mod primary;
 mod remote_hub;
 mod sample;
 mod support;
+mod workers;

@@ -121,10 +121,9 @@ fn wrong_values_are_one_sentence_that_names_the_option() {
 
 #[test]
 fn what_is_not_built_says_so_and_what_works() {
-    for arguments in [
-        &["--role", "replica", "--upstream", "http://x:1"][..],
-        &["--sync-listen", "127.0.0.1:8001"],
-    ] {
+    for arguments in
+        [&["--role", "replica", "--upstream", "http://x:1"][..], &["--sync-listen", "127.0.0.1:8001"]]
+    {
         let message = resolve(arguments).unwrap_err();
         assert!(message.contains("is not built yet") && message.contains("node --hub"), "{message}");
     }

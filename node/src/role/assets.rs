@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_model::planning::Event;
-use outpost_model::{AssetSplit, DatasetName, Priority, limits};
+use outpost_model::{AssetSplit, DatasetName, Priority, TimestampMs, limits};
 use outpost_storage::{AssetStore, Authority, Mirror, StorageError, assets};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -16,19 +16,51 @@ use crate::clock;
 
 const FOLLOW_PAUSE: Duration = Duration::from_millis(limits::FOLLOW_RETRY_MS);
 
+/// Up to when a mirror has everything that its authority has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    /// At any time: it is the authority.
+    Complete,
+    /// Up to its position, whose seq is a database's time in seconds and a counter; 0 before it was filled at all. What
+    /// a worker has put since then looks left to it.
+    UpToPosition,
+}
+
+impl Knowledge {
+    /// Assets put before this moment and without an entry in the mirror are left ones; `None` when nothing is known yet.
+    fn until(self, mirror: &dyn Mirror) -> Option<TimestampMs> {
+        let position = match self {
+            Self::Complete => return Some(clock::now()),
+            Self::UpToPosition => mirror.position().seq,
+        };
+        let known = TimestampMs((position >> 32) * 1_000);
+        let known = TimestampMs(known.0.saturating_sub(limits::ASSET_CLOCKS_APART_MS_MAX));
+        (position > 0).then_some(known.min(clock::now()))
+    }
+}
+
 /// Runs for ever.
-pub async fn run_loops(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, authority: Arc<dyn Authority>) {
-    let follow = follow_loop(Arc::clone(&store), Arc::clone(&mirror));
-    tokio::join!(follow, scrub_loop(store, mirror, authority));
+pub async fn run_loops(
+    store: Arc<dyn AssetStore>,
+    mirror: Arc<dyn Mirror>,
+    authority: Arc<dyn Authority>,
+    knowledge: Knowledge,
+) {
+    let follow = follow_loop(Arc::clone(&store), Arc::clone(&mirror), knowledge);
+    tokio::join!(follow, scrub_loop(store, mirror, authority, knowledge));
 }
 
 /// Follows the changes of the mirror; runs until it is gone.
-async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>) {
+async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, knowledge: Knowledge) {
     let mut changes = mirror.watch();
     loop {
         changes.borrow_and_update();
         let (store, mirror) = (Arc::clone(&store), Arc::clone(&mirror));
-        let followed = blocking(move || assets::follow(&*store, &*mirror, clock::now())).await;
+        let followed = blocking(move || match knowledge.until(&*mirror) {
+            Some(until) => assets::follow(&*store, &*mirror, until),
+            None => Ok(0),
+        });
+        let followed = followed.await;
         match followed {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "deleted {deleted} assets whose rows are gone"),
@@ -45,7 +77,12 @@ async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>) {
 }
 
 /// Sweeps and scrubs for ever.
-async fn scrub_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, authority: Arc<dyn Authority>) {
+async fn scrub_loop(
+    store: Arc<dyn AssetStore>,
+    mirror: Arc<dyn Mirror>,
+    authority: Arc<dyn Authority>,
+    knowledge: Knowledge,
+) {
     let mut period = tokio::time::interval(Duration::from_millis(limits::ASSET_ORPHAN_AGE_MS_MIN));
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is now.
@@ -55,7 +92,11 @@ async fn scrub_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, authori
     loop {
         period.tick().await;
         let (swept, seen) = (Arc::clone(&store), Arc::clone(&mirror));
-        match blocking(move || assets::sweep(&*swept, &*seen, clock::now())).await {
+        let sweep = move || match knowledge.until(&*seen) {
+            Some(until) => assets::sweep(&*swept, &*seen, until),
+            None => Ok(0),
+        };
+        match blocking(sweep).await {
             Ok(deleted) => tracing::info!(deleted, "swept the assets, {deleted} belonged to no row"),
             Err(error) => tracing::error!(%error, "failed to sweep the assets, trying again later"),
         }
@@ -110,4 +151,20 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, StorageError> {
     let panicked = |error| StorageError::Engine(format!("the work on assets failed: {error}"));
     tokio::task::spawn_blocking(work).await.map_err(panicked)?
+}
+
+#[cfg(test)]
+mod tests {
+    use outpost_storage::{EmbeddedStore, MirrorStore};
+
+    use super::*;
+
+    #[test]
+    fn a_mirror_that_was_never_filled_knows_of_no_left_asset() {
+        let directory = tempfile::tempdir().unwrap();
+        let mirror = MirrorStore::open(&directory.path().join("mirror")).unwrap();
+        assert_eq!(Knowledge::UpToPosition.until(&mirror), None);
+        let store = EmbeddedStore::open(&directory.path().join("store")).unwrap();
+        assert!(Knowledge::Complete.until(&store).is_some());
+    }
 }

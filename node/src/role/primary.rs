@@ -23,6 +23,7 @@ use super::{asset_store, assets, folder, maintenance, scrub};
 use crate::admin_token::AdminToken;
 use crate::clock;
 use crate::config::{HubSource, PrimaryConfig};
+use crate::feed::{DatabaseFeed, FeedView};
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
 use crate::http::response::MaxAges;
@@ -48,6 +49,7 @@ struct Parts {
     running: Arc<RunningJobs>,
     intake: Arc<Intake>,
     readiness: Arc<Readiness>,
+    feed: Option<Arc<DatabaseFeed>>,
 }
 
 /// Runs a primary until `stop`.
@@ -98,6 +100,9 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     }
     tracing::info!("open requests have ended");
     workers.join().await;
+    if let Some(feed) = &parts.feed {
+        feed.stop().await;
+    }
     tracing::info!("workers have ended, the node stops");
     Ok(())
 }
@@ -107,7 +112,7 @@ impl Parts {
         let started_at = clock::now();
         let hub = open_hub(&config.shared, Some(config.data_dir.join("folder-hashes")))?;
         tracing::info!(hub = hub.describe(), "1/7 datasets come from {}", hub.describe());
-        let Stores { authority, operations, mirror, care } =
+        let Stores { authority, operations, mirror, care, feed } =
             store::open(&config.store, &config.data_dir).await?;
         let assets = asset_store::open(&config.data_dir, config.assets.as_ref()).await?;
         let admin_token = admin_token(config)?;
@@ -125,6 +130,7 @@ impl Parts {
             progress: Arc::default(),
             running: Arc::default(),
             readiness: Arc::default(),
+            feed,
         };
         Ok((parts, care))
     }
@@ -162,7 +168,7 @@ impl Parts {
             },
             metrics: Arc::clone(&self.metrics),
             gauges: StoreGauges::new(Arc::clone(&self.authority), config.data_dir.clone()),
-            feed: None,
+            feed: self.feed.clone().map(|feed| -> Arc<dyn FeedView> { feed }),
             readiness: Arc::clone(&self.readiness),
         })
     }
@@ -187,9 +193,12 @@ impl Parts {
         loops.start(maintenance::run_loop(Arc::clone(&self.intake), checks, requests));
         match care {
             Care::Scrub(store) => loops.start(scrub::run_loop(store)),
+            Care::ScrubMirror(mirror) => loops.start(scrub::run_mirror_loop(mirror)),
         }
         let (mirror, authority) = (Arc::clone(&self.mirror), Arc::clone(&self.authority));
-        loops.start(assets::run_loops(Arc::clone(&self.assets), mirror, authority));
+        let knowledge =
+            if self.feed.is_some() { assets::Knowledge::UpToPosition } else { assets::Knowledge::Complete };
+        loops.start(assets::run_loops(Arc::clone(&self.assets), mirror, authority, knowledge));
         let groups = worker_groups(&config.shared);
         let (operations, running) = (Arc::clone(&self.operations), Arc::clone(&self.running));
         if let Some(registration) = Registration::of(operations, running, &groups) {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use outpost_model::limits;
-use outpost_storage::EmbeddedStore;
+use outpost_storage::{EmbeddedStore, MirrorStore, StorageError};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -29,6 +29,24 @@ pub async fn run_loop(store: EmbeddedStore) {
         match store.scrub(clock::now()).await {
             Ok(report) => tracing::info!(?report, "scrubbed the store, {} entries", report.entries_checked),
             Err(error) => tracing::error!(%error, "failed to scrub the store, trying again later"),
+        }
+    }
+}
+
+/// Runs for ever, for a mirror that a feed fills: what is damaged is fetched again by the feed.
+pub async fn run_mirror_loop(mirror: MirrorStore) {
+    let mut period = tokio::time::interval(Duration::from_millis(limits::SCRUB_PERIOD_MS));
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick is now, and an opened mirror has been looked at.
+    period.tick().await;
+    loop {
+        period.tick().await;
+        let scrubbed = mirror.clone();
+        let scrub = tokio::task::spawn_blocking(move || scrubbed.scrub()).await;
+        let scrub = scrub.unwrap_or_else(|error| Err(StorageError::Engine(error.to_string())));
+        match scrub {
+            Ok(report) => tracing::info!(?report, "scrubbed the mirror, {} records", report.records_checked),
+            Err(error) => tracing::error!(%error, "failed to scrub the mirror, trying again later"),
         }
     }
 }

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use outpost_storage::{Authority, EmbeddedStore, Mirror, Operations};
+use outpost_storage::{Authority, EmbeddedStore, Mirror, MirrorStore, MongoConfig, MongoStore, Operations};
 
 use crate::config::{MongoPlace, StorePlace};
+use crate::feed::DatabaseFeed;
 
 /// An open authority.
 pub struct Stores {
@@ -20,12 +21,16 @@ pub struct Stores {
     pub mirror: Arc<dyn Mirror>,
     /// What needs care while the node runs.
     pub care: Care,
+    /// What fills the mirror, when that is not the authority itself.
+    pub feed: Option<Arc<DatabaseFeed>>,
 }
 
 /// The care that a kind of store needs.
 pub enum Care {
-    /// A scrub now and then.
+    /// A scrub now and then, of authority and mirror in one.
     Scrub(EmbeddedStore),
+    /// The same of a mirror that a feed fills.
+    ScrubMirror(MirrorStore),
 }
 
 /// Opens the authority of a primary and the mirror that it serves from.
@@ -41,11 +46,20 @@ pub async fn open(place: &StorePlace, data_dir: &Path) -> anyhow::Result<Stores>
                 operations: Arc::new(store.clone()),
                 mirror: Arc::new(store.clone()),
                 care: Care::Scrub(store),
+                feed: None,
             })
         }
         StorePlace::Mongo(place) => {
-            let _ = open_database(place).await?;
-            anyhow::bail!("a primary cannot follow a database yet")
+            let database = open_database(place).await?;
+            let mirror = open_mirror(data_dir).await?;
+            let feed = DatabaseFeed::start(&config_of(place), mirror.clone()).await.context("--store")?;
+            Ok(Stores {
+                authority: Arc::new(database.clone()),
+                operations: Arc::new(database),
+                mirror: Arc::new(mirror.clone()),
+                care: Care::ScrubMirror(mirror),
+                feed: Some(Arc::new(feed)),
+            })
         }
     }
 }
@@ -54,8 +68,24 @@ pub async fn open(place: &StorePlace, data_dir: &Path) -> anyhow::Result<Stores>
 ///
 /// # Errors
 /// When it cannot be opened.
-pub async fn open_database(place: &MongoPlace) -> anyhow::Result<(Arc<dyn Authority>, Arc<dyn Operations>)> {
-    anyhow::bail!("--store mongodb:// is not built yet: {place:?}")
+pub async fn open_database(place: &MongoPlace) -> anyhow::Result<MongoStore> {
+    MongoStore::open(&config_of(place)).await.context("--store")
+}
+
+fn config_of(place: &MongoPlace) -> MongoConfig {
+    MongoConfig {
+        url: place.url.clone(),
+        cache_database: place.cache_database.clone(),
+        queue_database: place.queue_database.clone(),
+    }
+}
+
+async fn open_mirror(data_dir: &Path) -> anyhow::Result<MirrorStore> {
+    let directory = data_dir.join("mirror");
+    let opened = tokio::task::spawn_blocking(move || MirrorStore::open(&directory)).await;
+    opened.context("failed to open the mirror")?.with_context(|| {
+        format!("failed to open the mirror in {}; choose another --data-dir", data_dir.display())
+    })
 }
 
 async fn open_embedded(data_dir: &Path) -> anyhow::Result<EmbeddedStore> {
