@@ -189,6 +189,9 @@ impl Authority for FakeAuthority {
         _: TimestampMs,
     ) -> Result<Finished, StorageError> {
         self.check("finish")?;
+        if self.check("finish, unstorable").is_err() {
+            return Err(StorageError::Unstorable("scripted refusal".into()));
+        }
         self.note(match completion {
             Completion::Store(entry) => Call::Stored(entry),
             Completion::Nothing => Call::Nothing,

@@ -1,7 +1,7 @@
 //! Calls to the authority that must get through.
 //!
 //! Owns their repetition: a failing call is made again with doubling, jittered waits until it succeeds, the lease is
-//! lost, the attempts are used or the pool stops.
+//! lost, the result cannot be kept, the attempts are used or the pool stops.
 
 use std::time::Duration;
 
@@ -10,12 +10,14 @@ use outpost_storage::StorageError;
 use super::WorkerPool;
 
 /// Why a call had no effect that matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CallError {
     /// The lease is gone and with it the right to call.
     LeaseLost,
     /// The authority kept failing.
     Unavailable,
+    /// The authority cannot keep the result: no use in repeating the call.
+    Unstorable(StorageError),
 }
 
 impl WorkerPool {
@@ -34,6 +36,9 @@ impl WorkerPool {
                 Err(StorageError::LeaseLost(reason)) => {
                     tracing::debug!(call = name, reason, "the lease is lost");
                     return Err(CallError::LeaseLost);
+                }
+                Err(error @ (StorageError::Unstorable(_) | StorageError::TooLarge(_))) => {
+                    return Err(CallError::Unstorable(error));
                 }
                 Err(error) => self.note_failure(name, &error),
             }

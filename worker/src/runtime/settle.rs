@@ -28,10 +28,10 @@ impl Settled {
         Self { outcome, jobs_created: 0 }
     }
 
-    fn failed(error: CallError) -> Self {
+    fn failed(error: &CallError) -> Self {
         Self::without_jobs(match error {
             CallError::LeaseLost => JobOutcome::LeaseLost,
-            CallError::Unavailable => JobOutcome::Unsettled,
+            CallError::Unavailable | CallError::Unstorable(_) => JobOutcome::Unsettled,
         })
     }
 }
@@ -50,18 +50,41 @@ impl WorkerPool {
         self.repeat_or_store(claim, verdict, duration_ms).await
     }
 
-    /// Stores the result, or ends the job without one.
+    /// Stores the result, or ends the job without one. A result that the authority cannot keep is replaced by an error
+    /// that says why.
     pub(super) async fn store(&self, claim: &Claim, result: Option<StepResult>, duration_ms: u64) -> Settled {
         self.reached(Breakpoint::Computed, &claim.job).await;
+        match self.try_store(claim, result, duration_ms).await {
+            Ok(settled) => settled,
+            Err(CallError::Unstorable(error)) => {
+                tracing::warn!(job.key = %claim.job.key, %error, "a result cannot be stored: {error}");
+                let verdict = Some(verdict::unstorable(&error));
+                match self.try_store(claim, verdict, duration_ms).await {
+                    Ok(settled) => settled,
+                    Err(error) => self.unsettled(claim, error).await,
+                }
+            }
+            Err(error) => self.unsettled(claim, error).await,
+        }
+    }
+
+    async fn try_store(
+        &self,
+        claim: &Claim,
+        result: Option<StepResult>,
+        duration_ms: u64,
+    ) -> Result<Settled, CallError> {
         let (completion, outcome) = completion(&claim.job, result, self, duration_ms);
         let finish = || self.authority.finish(&claim.lease, completion.clone(), self.clock.now());
-        match self.retried("store a result", finish).await {
-            Ok(finished) => {
-                self.reached(Breakpoint::Committed, &claim.job).await;
-                Settled { outcome, jobs_created: finished.jobs_created }
-            }
-            Err(CallError::LeaseLost) => Settled::failed(CallError::LeaseLost),
-            Err(CallError::Unavailable) => self.give_up(claim).await,
+        let finished = self.retried("store a result", finish).await?;
+        self.reached(Breakpoint::Committed, &claim.job).await;
+        Ok(Settled { outcome, jobs_created: finished.jobs_created })
+    }
+
+    async fn unsettled(&self, claim: &Claim, error: CallError) -> Settled {
+        match error {
+            CallError::LeaseLost => Settled::failed(&CallError::LeaseLost),
+            CallError::Unavailable | CallError::Unstorable(_) => self.give_up(claim).await,
         }
     }
 
@@ -74,7 +97,7 @@ impl WorkerPool {
                 Settled::without_jobs(JobOutcome::Requeued { error_code, attempts })
             }
             Ok(Released::Exhausted) => self.store(claim, Some(verdict), duration_ms).await,
-            Err(error) => Settled::failed(error),
+            Err(error) => Settled::failed(&error),
         }
     }
 
@@ -83,7 +106,7 @@ impl WorkerPool {
         let release = || self.authority.release(&claim.lease, ReleaseReason::Drained, self.clock.now());
         match self.retried("give a job back", release).await {
             Ok(_) => Settled::without_jobs(JobOutcome::Drained),
-            Err(error) => Settled::failed(error),
+            Err(error) => Settled::failed(&error),
         }
     }
 
@@ -94,7 +117,7 @@ impl WorkerPool {
         if let Err(error) = released {
             self.note_failure("give a failed run back", &error);
         }
-        Settled::failed(CallError::Unavailable)
+        Settled::failed(&CallError::Unavailable)
     }
 }
 

@@ -318,6 +318,20 @@ async fn a_result_that_cannot_be_stored_counts_as_a_failed_run() {
 }
 
 #[tokio::test]
+async fn a_result_that_the_store_refuses_is_replaced_by_an_error_that_says_why() {
+    let rig = Rig::new();
+    rig.authority.fail("finish, unstorable", 1);
+    let handle = rig.start(|_, _| success());
+    rig.authority.push(job_with_id(1));
+    let calls = rig.authority.until(|calls| stored(calls).is_some()).await;
+    rig.stop(handle).await;
+    let entry = stored(&calls).unwrap();
+    assert_eq!(entry.error_code, Some(ErrorCode::UnexpectedError));
+    assert!(String::from_utf8_lossy(&entry.body).contains("scripted refusal"));
+    assert!(releases(&calls).is_empty());
+}
+
+#[tokio::test]
 async fn a_job_whose_leases_all_ran_out_is_stored_as_a_crash() {
     let rig = Rig::new();
     rig.authority.push_expired(job_with_id(5));
