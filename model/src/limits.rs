@@ -37,7 +37,7 @@ pub const INLINE_RENDER_BYTES_MAX: usize = 16_384;
 /// Bodies below this size are sent as they are: compressing them saves nothing.
 pub const COMPRESSED_BODY_BYTES_MIN: usize = 256;
 /// Changes that the ready cache follows one by one; behind by more, it forgets everything.
-pub const READY_CACHE_LAG_MAX: u64 = 4_096;
+pub const READY_CACHE_LAG_MAX: usize = 4_096;
 /// Time for work that nobody waits for any more when the process ends.
 pub const EXIT_GRACE_MS: u64 = 1_000;
 /// Time for open requests to end on shutdown.

@@ -79,12 +79,18 @@ impl ReadyCache {
         }
         let _alone = self.following.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reached = self.reached();
-        let lag = target.seq.saturating_sub(reached.seq);
-        if reached.epoch != target.epoch || lag > limits::READY_CACHE_LAG_MAX {
+        if reached.epoch != target.epoch {
             return self.forget_all(target);
         }
+        // Changes are counted, not seqs: with MongoDB a seq is a cluster time, which grows by 2^32 a second.
+        let mut followed = 0;
         while reached.seq < target.seq {
-            reached = self.follow_batch(reached, target);
+            if followed > limits::READY_CACHE_LAG_MAX {
+                return self.forget_all(target);
+            }
+            let (next, changes) = self.follow_batch(reached, target);
+            reached = next;
+            followed += changes;
         }
         reached
     }
@@ -93,21 +99,20 @@ impl ReadyCache {
         *self.reached.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows one batch of changes and returns how far that got.
-    fn follow_batch(&self, reached: Position, target: Position) -> Position {
+    /// Follows one batch of changes and returns how far that got and how many they were.
+    fn follow_batch(&self, reached: Position, target: Position) -> (Position, usize) {
         let changes = match self.mirror.changes_after(reached.seq, CHANGES_PER_READ) {
             Ok(Some(changes)) => changes,
-            Ok(None) => return self.forget_all(target),
+            Ok(None) => return (self.forget_all(target), 0),
             Err(error) => {
                 tracing::error!(%error, "failed to read the change log, the ready cache starts over");
-                return self.forget_all(target);
+                return (self.forget_all(target), 0);
             }
         };
-        let Some((last, _)) = changes.last() else { return self.set_reached(target) };
-        // A full batch may end in the middle of the changes that share a seq: these are read again.
-        let seq = if changes.len() < CHANGES_PER_READ { *last } else { last - 1 };
+        // Changes that share a seq come together, so all up to the last one's seq have been seen.
+        let Some(&(seq, _)) = changes.last() else { return (self.set_reached(target), 0) };
         if seq <= reached.seq {
-            return self.forget_all(target);
+            return (self.forget_all(target), 0);
         }
         let mut contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
         for (_, changed) in &changes {
@@ -116,7 +121,7 @@ impl ReadyCache {
                 Changed::Dataset(dataset) => contents.forget_dataset(dataset),
             }
         }
-        self.set_reached(Position { seq, ..reached })
+        (self.set_reached(Position { seq, ..reached }), changes.len())
     }
 
     fn forget_all(&self, reached: Position) -> Position {
