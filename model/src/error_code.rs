@@ -107,6 +107,33 @@ error_codes! {
     JobManagerCrashedError 501 false THRICE;
     JobManagerExceededMaximumDurationError 501 false Limit;
     UnexpectedError 500 false Data;
+
+    // Only ever written by a Python worker on the same database (worker-and-store.md section 6).
+    ConfigNotFoundError 404 false Data;
+    SplitNotFoundError 404 false Data;
+    DatasetNotFoundError 404 false Data;
+    SplitParquetSchemaMismatchError 422 false Data;
+    ComputationError 500 true Data;
+    DatasetGenerationCastError 500 true Data;
+    DatasetGenerationError 500 true Data;
+    DatasetWithTooComplexDataFilesPatternsError 500 true Data;
+    FeaturesResponseEmptyError 500 true Data;
+    NormalRowsError 500 true Data;
+    SplitsNamesError 500 true Data;
+    CreateCommitError 500 false THIRTY;
+    DiskError 500 false Data;
+    DuckDBIndexFileNotFoundError 500 false Data;
+    ExternalServerError 500 false THRICE;
+    MissingSpawningTokenError 500 false Data;
+    ParameterMissingError 500 false Data;
+    ParquetResponseEmptyError 500 false Data;
+    PolarsParquetReadError 500 false Data;
+    PreviousStepStatusError 500 false Data;
+    CacheDirectoryNotInitializedError 501 true Data;
+    DatasetWithTooManyParquetFilesError 501 true Limit;
+    LockedDatasetTimeoutError 501 true THIRTY;
+    NoSupportedFeaturesError 501 true Unsupported;
+    PresidioScanNotEnabledForThisDataset 501 false Unsupported;
 }
 
 impl ErrorCode {
@@ -143,6 +170,27 @@ mod tests {
             assert!((400..600).contains(&code.http_status()));
         }
         assert_eq!(ErrorCode::from_name("NoSuchError"), None);
+    }
+
+    #[test]
+    fn every_code_that_python_workers_store_is_known() {
+        // worker-and-store.md section 6 and, for the runs, section 3.6.
+        for (name, status, disclosed, max_failed_runs) in [
+            ("SplitParquetSchemaMismatchError", 422, false, 0),
+            ("ComputationError", 500, true, 0),
+            ("CreateCommitError", 500, false, 30),
+            ("ExternalServerError", 500, false, 3),
+            ("LockedDatasetTimeoutError", 501, true, 30),
+            ("DatasetWithTooManyParquetFilesError", 501, true, 0),
+            ("PresidioScanNotEnabledForThisDataset", 501, false, 0),
+        ] {
+            let code = ErrorCode::from_name(name).unwrap();
+            assert_eq!(
+                (code.http_status(), code.discloses_cause(), code.max_failed_runs()),
+                (status, disclosed, max_failed_runs),
+                "{name}"
+            );
+        }
     }
 
     #[test]
