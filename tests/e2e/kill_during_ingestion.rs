@@ -9,6 +9,7 @@ use std::time::Duration;
 use outpost_harness::client;
 use reqwest::StatusCode;
 
+use crate::random::{Random, from_environment};
 use crate::support::{Setting, answers, wait_until_idle};
 
 const DATASETS: usize = 60;
@@ -29,10 +30,6 @@ fn dataset_names() -> Vec<String> {
     let csv = (0..DATASETS).map(|index| format!("org{}/d{index}", index % 7));
     let jsonl = (0..DATASETS).step_by(3).map(|index| format!("org{}/j{index}", index % 7));
     csv.chain(jsonl).collect()
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
 #[tokio::test]
@@ -102,17 +99,4 @@ async fn revision(node: &outpost_harness::NodeProcess, dataset: &str) -> Option<
 async fn assert_newer(node: &outpost_harness::NodeProcess, dataset: &str, before: &Option<String>) {
     let now = revision(node, dataset).await;
     assert!(now.is_none() || now != *before, "{dataset} is back at {before:?} after an acknowledged webhook");
-}
-
-/// A small deterministic generator (SplitMix64), so that a seed replays a run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
 }

@@ -5,9 +5,12 @@
 mod asset_places;
 mod bad_input;
 mod bombs;
+mod cluster;
 mod kill_during_ingestion;
+mod kill_workers;
 mod options;
 mod primary;
+mod random;
 mod remote_hub;
 mod sample;
 mod support;
