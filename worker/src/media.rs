@@ -347,6 +347,6 @@ fn members(members: Vec<(&str, Value)>) -> Value {
 }
 
 #[cfg(test)]
-mod archive_tests;
+pub(crate) mod archive_tests;
 #[cfg(test)]
 pub(crate) mod tests;
