@@ -11,6 +11,7 @@ mod file_name;
 mod image;
 mod image_mode;
 mod jpeg;
+mod jpeg_copy;
 
 use std::collections::HashSet;
 use std::sync::Arc;
