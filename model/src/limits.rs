@@ -150,7 +150,7 @@ pub const CELL_VALUES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of values after which a reader ends its table early, or its rows, so that the caller can stop.
 pub const TABLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of values after which no further first rows of a split are gathered.
-pub const FIRST_ROWS_HELD_BYTES_MAX: usize = 48 * 1024 * 1024;
+pub const FIRST_ROWS_HELD_BYTES_MAX: usize = 112 * 1024 * 1024;
 /// Bytes that a job holds in one place from which on it needs the turn: one job of a process at a time has it.
 pub const LARGE_BUFFER_BYTES_MIN: usize = 16 * 1024 * 1024;
 /// How often a job that waits for the turn looks whether it must stop.
@@ -420,6 +420,9 @@ pub const MEDIA_FIRST_READ_BYTES: u64 = 4 * 1024 * 1024;
 /// Memory for media, all jobs of a node together: files that were read, images that are decoded, and what they become.
 /// An image that takes more by its header is refused; one that takes more with its file is made alone.
 pub const IMAGE_DECODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Size up to which a JPEG file is kept as it is but for its metadata: 2.5 bits a pixel, about twice what compressing it
+/// again at the original's quality takes.
+pub const JPEG_KEPT_BYTES_PER_100_PIXELS_MAX: u64 = 31;
 /// Threads of a job that read, decode and store media at the same time; their images share
 /// [`IMAGE_DECODE_BYTES_MAX`].
 pub const MEDIA_THREADS_MAX: usize = 4;

@@ -58,6 +58,13 @@ const CASES: &[Case] = &[
         code: Some("FeaturesError"),
         says: "UnicodeDecodeError",
     },
+    Case {
+        dataset: "bad/hdf5",
+        path: "/first-rows?config=default&split=train&dataset=",
+        status: 500,
+        code: Some("InfoError"),
+        says: "'hdf5' (HDF5), which this node does not read. To see their rows, convert each split to Parquet",
+    },
 ];
 
 fn lay_out(setting: &Setting) {
@@ -78,6 +85,7 @@ fn lay_out(setting: &Setting) {
     setting.write("bad/many-columns/data.csv", format!("{}\n{}1\n", names.join(","), "1,".repeat(1000)));
     setting.write("bad/long-cell/data.csv", format!("text\n{}\n", "x".repeat(LONG_CELL_BYTES)));
     setting.write("bad/utf-8/data.csv", b"a\n\xff\xfe\xfd\n");
+    setting.write("bad/hdf5/train.h5", b"\x89HDF\r\n\x1a\n");
     setting.write("good/one/data.csv", "a\n1\n");
 }
 

@@ -11,6 +11,7 @@ mod file_name;
 mod image;
 mod image_mode;
 mod jpeg;
+mod jpeg_copy;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -347,6 +348,6 @@ fn members(members: Vec<(&str, Value)>) -> Value {
 }
 
 #[cfg(test)]
-mod archive_tests;
+pub(crate) mod archive_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use outpost_model::limits;
 
 use super::codec;
-use super::page_header::{self, DataV2, HeaderError, PageHeader, PageKind};
+use super::page_header::{self, DataV2, PageHeader, PageKind};
+use super::thrift::HeaderError;
 use crate::error::{ErrorClass, FormatError};
 use crate::memory;
 use crate::windows::Windows;

@@ -12,6 +12,7 @@ use arrow_schema::Fields;
 use outpost_model::limits;
 
 use super::schema::physical_fields;
+use super::schema_depth::{self, SCHEMA_DEPTH_MAX};
 use crate::error::{ErrorClass, FormatError};
 use crate::memory;
 use crate::panics::caught;
@@ -50,6 +51,7 @@ impl Footer {
         memory::hold(footer_len.saturating_mul(MEMORY_PER_FOOTER_BYTE))?;
         let start = file_len - TAIL_BYTES as u64 - footer_len as u64;
         let bytes = windows.read(start, footer_len, footer_len)?;
+        schema_depth::check(&bytes)?;
         let metadata = caught(|| ParquetMetaDataReader::decode_metadata(&bytes).map_err(parquet_error))?;
         check_schema(metadata.file_metadata().schema_descr())?;
         let fields = caught(|| physical_fields(&metadata))?;
@@ -113,8 +115,7 @@ fn footer_len(tail: &[u8], file_len: u64) -> Result<usize, FormatError> {
 
 fn check_schema(descriptor: &SchemaDescriptor) -> Result<(), FormatError> {
     let depth = descriptor.columns().iter().map(|column| column.path().parts().len()).max().unwrap_or(0);
-    // A list takes two levels of the path, a struct one.
-    if descriptor.num_columns() > limits::COLUMNS_MAX || depth > 2 * limits::NESTING_DEPTH_MAX {
+    if descriptor.num_columns() > limits::COLUMNS_MAX || depth > SCHEMA_DEPTH_MAX {
         return Err(FormatError::new(
             ErrorClass::LimitExceeded,
             format!(
@@ -122,7 +123,7 @@ fn check_schema(descriptor: &SchemaDescriptor) -> Result<(), FormatError> {
                  that are read.",
                 descriptor.num_columns(),
                 limits::COLUMNS_MAX,
-                2 * limits::NESTING_DEPTH_MAX
+                SCHEMA_DEPTH_MAX
             ),
         ));
     }

@@ -10,6 +10,8 @@ mod footer;
 mod page_header;
 mod reader;
 mod schema;
+mod schema_depth;
+mod thrift;
 
 #[cfg(test)]
 mod tests;

@@ -6,23 +6,40 @@ use outpost_model::limits::MEDIA_FILE_BYTES_MAX;
 
 use super::tests::{Rig, file, named, of, url};
 
-/// An entry that is stored as it is, and what its headers say.
-struct Entry<'a> {
+/// The method of entries that are packed.
+const DEFLATE: u16 = 8;
+
+/// An entry as it lies in the archive, and what its headers say.
+pub(crate) struct Entry<'a> {
     name: &'a str,
     content: &'a [u8],
     flags: u16,
+    method: u16,
     crc32: u32,
     size: u32,
 }
 
-fn entry<'a>(name: &'a str, content: &'a [u8]) -> Entry<'a> {
+/// An entry whose deflated content claims to have `size` bytes.
+pub(crate) fn deflated<'a>(name: &'a str, content: &'a [u8], size: u32) -> Entry<'a> {
+    Entry { method: DEFLATE, size, ..entry(name, content) }
+}
+
+/// An entry that is stored as it is.
+pub(crate) fn entry<'a>(name: &'a str, content: &'a [u8]) -> Entry<'a> {
     let crc32 = content.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(
             sum ^ u32::from(*byte),
             |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 },
         )
     });
-    Entry { name, content, flags: 1 << 11, crc32: !crc32, size: u32::try_from(content.len()).unwrap() }
+    Entry {
+        name,
+        content,
+        flags: 1 << 11,
+        method: 0,
+        crc32: !crc32,
+        size: u32::try_from(content.len()).unwrap(),
+    }
 }
 
 impl Entry<'_> {
@@ -31,7 +48,8 @@ impl Entry<'_> {
         let mut bytes = Vec::new();
         bytes.extend(20_u16.to_le_bytes());
         bytes.extend(self.flags.to_le_bytes());
-        bytes.extend([0; 6]);
+        bytes.extend(self.method.to_le_bytes());
+        bytes.extend([0; 4]);
         bytes.extend(self.crc32.to_le_bytes());
         bytes.extend(u32::try_from(self.content.len()).unwrap().to_le_bytes());
         bytes.extend(self.size.to_le_bytes());
@@ -41,7 +59,7 @@ impl Entry<'_> {
     }
 }
 
-fn zip(entries: &[Entry<'_>]) -> Vec<u8> {
+pub(crate) fn zip(entries: &[Entry<'_>]) -> Vec<u8> {
     let (mut bytes, mut directory) = (Vec::new(), Vec::new());
     for entry in entries {
         let start = u32::try_from(bytes.len()).unwrap();

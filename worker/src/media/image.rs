@@ -1,7 +1,7 @@
 //! Images: their width and height, and the JPEG or PNG that a cell points to (worker-and-store.md section 5.5).
 //!
-//! Owns which of the two an image becomes: what its mode would be in the original decides, JPEG first. Orientation is
-//! not applied, metadata is dropped, an animation is its first frame. What an image takes, its asset included, is told by
+//! Owns which of the two an image becomes: what its mode would be in the original decides, JPEG first; a JPEG file that
+//! is small for its pixels stays one, as compressing it again would only lose quality. Orientation is not applied, metadata is dropped, an animation is its first frame. What an image takes, its asset included, is told by
 //! the header and refused above [`IMAGE_DECODE_BYTES_MAX`] before anything is allocated.
 
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
@@ -9,10 +9,10 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use jpeg_encoder::{Encoder, SamplingFactor};
-use outpost_model::limits::IMAGE_DECODE_BYTES_MAX;
+use outpost_model::limits::{IMAGE_DECODE_BYTES_MAX, JPEG_KEPT_BYTES_PER_100_PIXELS_MAX};
 
 use super::image_mode::{self, Mode};
-use super::jpeg;
+use super::{jpeg, jpeg_copy};
 
 /// The quality that the original's encoder takes by default.
 const JPEG_QUALITY: u8 = 75;
@@ -36,6 +36,8 @@ pub(super) struct Encoded {
 pub(super) struct Opened<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
     mode: Mode,
+    /// The file, when it is JPEG.
+    jpeg: Option<&'a [u8]>,
     /// What decoding and encoding take at once, the result included.
     pub(super) memory_bytes: u64,
 }
@@ -61,7 +63,8 @@ pub(super) fn open(file: &[u8]) -> Result<Opened<'_>, String> {
              the limit of {IMAGE_DECODE_BYTES_MAX}"
         ));
     }
-    Ok(Opened { decoder, mode, memory_bytes })
+    let jpeg = (format == ImageFormat::Jpeg).then_some(file);
+    Ok(Opened { decoder, mode, jpeg, memory_bytes })
 }
 
 /// What the decoder fills, what it needs beside that, the pixels in the form that is encoded, and the encoded file: as
@@ -104,12 +107,28 @@ impl Opened<'_> {
         let decoded = DynamicImage::from_decoder(self.decoder).map_err(|error| unreadable(&error))?;
         let image = self.mode.convert(decoded);
         let (width, height) = (image.width(), image.height());
+        if let Some(bytes) = self.jpeg.and_then(|file| kept_jpeg(file, width, height)) {
+            return Ok(Encoded { bytes, is_jpeg: true, width, height });
+        }
         let (bytes, is_jpeg) = match jpeg_bytes(&image, self.mode)? {
             Some(bytes) => (bytes, true),
             None => (png_bytes(&image)?, false),
         };
         Ok(Encoded { bytes, is_jpeg, width, height })
     }
+}
+
+/// The copy of a JPEG file that was decoded to its end and is small enough to be kept.
+fn kept_jpeg(file: &[u8], width: u32, height: u32) -> Option<Vec<u8>> {
+    let bytes_max = u64::from(width) * u64::from(height) * JPEG_KEPT_BYTES_PER_100_PIXELS_MAX / 100;
+    if file.len() as u64 > bytes_max || width.max(height) > JPEG_SIDE_MAX {
+        return None;
+    }
+    let frame = jpeg::frame(&mut Cursor::new(file)).ok().flatten()?;
+    if !matches!(frame.components, 1 | 3) {
+        return None;
+    }
+    jpeg_copy::without_metadata(file)
 }
 
 /// The image as JPEG; `None` when its mode or its size cannot be one.

@@ -177,6 +177,29 @@ fn images_become_jpeg_where_their_mode_allows_and_png_else() {
 }
 
 #[test]
+fn a_jpeg_small_for_its_pixels_is_kept_without_metadata_and_others_are_compressed_again() {
+    let exif = b"\xff\xe1\x00\x08Exif\0\0";
+    let with_exif = |jpeg: &[u8]| [&jpeg[..2], exif, &jpeg[2..]].concat();
+    let plain = file(&DynamicImage::new_rgb8(400, 300), ImageFormat::Jpeg);
+    let rig = Rig::new(&[]);
+    rig.cell(&stored(&[&with_exif(&plain)[..], b"behind"].concat(), None), &of(MediaKind::Image));
+    assert_eq!(rig.asset("image.jpg").bytes, plain);
+
+    let mut random = fastrand::Rng::with_seed(7);
+    let noise = ::image::RgbImage::from_fn(64, 64, |_, _| ::image::Rgb([random.u8(..); 3]));
+    let mut heavy = Cursor::new(Vec::new());
+    let encoder = ::image::codecs::jpeg::JpegEncoder::new_with_quality(&mut heavy, 100);
+    DynamicImage::from(noise).write_with_encoder(encoder).unwrap();
+    let heavy = heavy.into_inner();
+    for file in [with_exif(&heavy), with_exif(&plain[..plain.len() - 2])] {
+        rig.cell(&stored(&file, None), &of(MediaKind::Image));
+        let asset = rig.asset("image.jpg").bytes;
+        assert!(asset != heavy && asset != plain && !asset.windows(4).any(|bytes| bytes == b"Exif"));
+        assert!(::image::load_from_memory(&asset).is_ok());
+    }
+}
+
+#[test]
 fn pixels_survive_and_16_bits_keep_their_upper_half() {
     let rig = Rig::new(&[]);
     let sixteen = ::image::ImageBuffer::from_pixel(2, 2, ::image::Rgba([0x12ff_u16, 0x8000, 0, 0xff00]));

@@ -35,8 +35,10 @@ pub(super) fn split_names(error: &LoadError) -> Failure {
         "EmptyDatasetError" => (ErrorCode::EmptyDatasetError, EMPTY),
         _ if is_script(error) => (ErrorCode::DatasetWithScriptNotSupportedError, SCRIPT),
         _ => {
-            let message = left_out(error).unwrap_or("The splits of the config could not be listed.");
-            (ErrorCode::SplitNamesFromStreamingError, message)
+            let known = left_out(error).map(Cow::Borrowed);
+            let message =
+                known.unwrap_or_else(|| with_reason("The splits of the config could not be listed", error));
+            return Failure::loading(ErrorCode::SplitNamesFromStreamingError, &message, error);
         }
     };
     Failure::loading(code, message, error)
@@ -61,7 +63,12 @@ pub(super) fn first_rows(error: &RowsError) -> Failure {
         RowsError::Info(error) => info(error),
         RowsError::Features(error) if error.is_transient() => hub_failure(error),
         RowsError::Features(error) => {
-            let message = "The columns and their types could not be inferred from the first rows.";
+            let message = match &*error.class {
+                "StopIteration" => {
+                    "The columns and their types could not be inferred: the data files hold no rows."
+                }
+                _ => "The columns and their types could not be inferred from the first rows.",
+            };
             Failure::loading(ErrorCode::FeaturesError, message, error)
         }
         RowsError::Rows(error) => {
@@ -75,6 +82,15 @@ const NOT_LISTED: &str = "The configs of the dataset could not be listed.";
 const EMPTY: &str = "The dataset is empty: the repository has no data files.";
 const SCRIPT: &str = "The dataset is defined by a loading script, which is not supported. Upload the data in a supported format \
 such as Parquet, CSV or JSON Lines, and remove the script.";
+
+/// A sentence with what is wrong with the data, where the exception that is disclosed does not say it.
+fn with_reason(sentence: &str, error: &LoadError) -> Cow<'static, str> {
+    let reason = error.chain().skip(1).last().map(|link| link.message.trim_end_matches('.'));
+    match reason.filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("{sentence}: {reason}.").into(),
+        None => format!("{sentence}.").into(),
+    }
+}
 
 /// Errors that do not disclose their cause carry its text in the message.
 fn repository_problem(error: &LoadError) -> Option<(ErrorCode, Cow<'static, str>)> {

@@ -1,6 +1,7 @@
 //! The steps that read only earlier entries, and the mapping of loading errors.
 
 mod media;
+mod media_files;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -13,7 +13,8 @@ use super::{batch, write};
 use crate::golden::{self, data_file};
 use crate::parquet::Parquet;
 use crate::parquet::codec::decompress;
-use crate::parquet::page_header::{HeaderError, parse};
+use crate::parquet::page_header::parse;
+use crate::parquet::thrift::HeaderError;
 use crate::{ErrorClass, FormatError, Module, Params};
 
 fn read(bytes: Vec<u8>) -> Result<usize, FormatError> {
@@ -127,4 +128,28 @@ fn pages_of_all_columns_together_are_bounded() {
     let error = first(8).unwrap_err();
     assert_eq!(error.class, ErrorClass::LimitExceeded);
     assert!(error.message.contains("smaller pages"), "{error}");
+}
+
+/// A footer whose schema is a chain of `depth` structs over one column, and nothing else.
+fn nested(depth: usize) -> Vec<u8> {
+    let element = |members: &[u8]| [members, &[0]].concat();
+    let root = element(b"\x48\x01s\x15\x02");
+    let group = element(b"\x35\x00\x18\x01g\x15\x02");
+    let leaf = element(b"\x15\x04\x25\x00\x18\x01x");
+    let count = u16::try_from(depth + 2).unwrap();
+    let varint = [count as u8 & 0x7f | 0x80, (count >> 7) as u8 & 0x7f | 0x80, (count >> 14) as u8];
+    let schema = [root, group.repeat(depth), leaf].concat();
+    let footer = [&b"\x15\x02\x19\xfc"[..], &varint, &schema, b"\x16\x00\x19\x0c\x00"].concat();
+    let len = u32::try_from(footer.len()).unwrap().to_le_bytes();
+    [b"PAR1", &footer[..], &len, b"PAR1"].concat()
+}
+
+#[test]
+fn schemas_nested_deeper_than_a_stack_bears_are_refused_and_others_are_read() {
+    for depth in [200, 10_000] {
+        let error = read(nested(depth)).unwrap_err();
+        assert_eq!(error.class, ErrorClass::LimitExceeded, "{error}");
+        assert!(error.to_string().contains("nested more than"), "{error}");
+    }
+    assert_eq!(read(nested(60)), Ok(0));
 }

@@ -9,12 +9,21 @@ use super::*;
 const SOUND: &[u8] = b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x04\0\0\0\0\0\x01\0";
 
 /// The features and rows of split `train` of a dataset with these files, and the assets that were made.
-async fn shown(files: &[(&str, &[u8])]) -> (serde_json::Value, Arc<MemoryAssets>, Revision) {
+pub(super) async fn shown(files: &[(&str, &[u8])]) -> (serde_json::Value, Arc<MemoryAssets>, Revision) {
+    let (result, assets, revision) = first_rows(files).await;
+    assert_eq!(result.error_code, None, "{}", text(&result));
+    (serde_json::from_slice(&result.body).unwrap(), assets, revision)
+}
+
+/// What the step stores for split `train` of a dataset with these files.
+pub(super) async fn first_rows(files: &[(&str, &[u8])]) -> (StepResult, Arc<MemoryAssets>, Revision) {
     let mut rig = Rig::new();
     let data = rig.folder.path().join("user/data");
     std::fs::create_dir_all(&data).unwrap();
     for (path, bytes) in files {
-        std::fs::write(data.join(path), bytes).unwrap();
+        let path = data.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
     }
     let hub = FolderHub::open(FolderHubOptions::new(rig.folder.path())).unwrap();
     let dataset = outpost_model::DatasetName::new("user/data").unwrap();
@@ -25,21 +34,20 @@ async fn shown(files: &[(&str, &[u8])]) -> (serde_json::Value, Arc<MemoryAssets>
     let assets = Arc::new(MemoryAssets::default());
     rig.assets = Some(assets.clone());
     let result = rig.stored(key(SplitFirstRows, Some("default"), Some("train"))).await;
-    assert_eq!(result.error_code, None, "{}", text(&result));
-    (serde_json::from_slice(&result.body).unwrap(), assets, revision)
+    (result, assets, revision)
 }
 
 /// `{"src": …}` of an asset of a row, with what else the cell holds.
-fn cell(place: &str, rest: &str) -> String {
+pub(super) fn cell(place: &str, rest: &str) -> String {
     let split = "{node_public_url}/assets/user/data/--/{dataset_git_revision}/--/default/train";
     format!(r#"{{"src":"{split}/{place}"{rest}}}"#)
 }
 
-fn image(place: &str) -> String {
+pub(super) fn image(place: &str) -> String {
     cell(place, r#","height":3,"width":5"#)
 }
 
-fn sound(place: &str) -> String {
+pub(super) fn sound(place: &str) -> String {
     format!("[{}]", cell(place, r#","type":"audio/wav""#))
 }
 
