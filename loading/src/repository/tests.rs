@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use outpost_hub::{Access, DatasetHead, HubError, RepoFile, RepoInfo};
+use outpost_model::limits;
 
 use super::*;
 
@@ -413,16 +414,17 @@ fn a_failure_to_open_is_not_kept() {
 
 #[test]
 fn rows_are_gathered_until_they_hold_too_much_and_the_split_then_goes_on() {
-    let line = "x".repeat(outpost_model::limits::CHUNK_BYTES) + "\n";
-    let text = line.repeat(8);
+    let line = "x".repeat(limits::CHUNK_BYTES) + "\n";
+    let held = limits::FIRST_ROWS_HELD_BYTES_MAX.div_ceil(limits::CHUNK_BYTES);
+    let text = line.repeat(held + 2);
     let fixture = fixture(&[("a.txt", text.as_str())]);
     let head = fixture.open().unwrap().first_rows("default", "train", 101).unwrap();
-    assert_eq!((head.rows.len(), head.exhausted), (5, false));
+    assert_eq!((head.rows.len(), head.exhausted), (held, false));
 }
 
 #[test]
 fn a_limit_that_hides_the_splits_is_told_as_it_is() {
-    let line = format!("{{\"a\":\"{}", "x".repeat(outpost_model::limits::WHOLE_FILE_BYTES_MAX + 1));
+    let line = format!("{{\"a\":\"{}", "x".repeat(limits::WHOLE_FILE_BYTES_MAX + 1));
     let fixture = fixture(&[("a.jsonl", line.as_str())]);
     let error = fixture.open().unwrap().split_names("default").unwrap_err();
     assert_eq!(&*error.class, "LimitExceeded");
