@@ -66,8 +66,8 @@ struct Inner {
     guards: guards::Guards,
     blocked: budget::Blocked,
     metrics: metrics::Metrics,
-    /// Datasets of the jobs that this process runs, so that their ends take turns.
-    running: Mutex<HashMap<JobId, DatasetName>>,
+    /// Token and dataset of the jobs that this process runs, so that their ends take turns.
+    running: Mutex<HashMap<JobId, (u64, DatasetName)>>,
     misfits: claim::MisfitJobs,
     lookahead: lookahead::Lookahead,
 }
@@ -144,7 +144,7 @@ impl Inner {
         Ok(self.position_at(seq))
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, DatasetName>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, (u64, DatasetName)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -206,8 +206,8 @@ impl Inner {
         self.metrics.add(counts);
         self.lookahead.started(&before);
         let job = started(before, now).into_job(attempts, false);
-        self.running().insert(job.id, job.key.dataset().clone());
         let lease = lease_of(&job).ok_or(StorageError::LeaseLost("the job was not started"))?;
+        self.running().insert(job.id, (lease.token, job.key.dataset().clone()));
         Ok(Claim { job, lease })
     }
 

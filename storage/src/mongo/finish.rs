@@ -48,7 +48,7 @@ impl Inner {
             Completion::Nothing => None,
             Completion::Store(entry) => Some(prepare(*entry).await?),
         };
-        let dataset = self.running().get(&lease.job_id).cloned();
+        let dataset = self.running().get(&lease.job_id).map(|(_, dataset)| dataset.clone());
         let turn = match &dataset {
             Some(dataset) => Some(self.guards.take(dataset).await),
             None => None,

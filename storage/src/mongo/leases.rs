@@ -57,7 +57,8 @@ impl Inner {
         if result.matched_count == 1 {
             return Ok(());
         }
-        self.running().remove(&lease.job_id);
+        // Another run of the job may be ours too.
+        self.running().retain(|id, (token, _)| *id != lease.job_id || *token != lease.token);
         Err(StorageError::LeaseLost("it ran out, was given to another run, or the job is gone"))
     }
 
@@ -99,7 +100,8 @@ impl Inner {
                 Expired::Gone => {}
                 Expired::Requeued => self.work.notify_waiters(),
                 Expired::Claimed(claim) => {
-                    self.running().insert(claim.job.id, claim.job.key.dataset().clone());
+                    let dataset = claim.job.key.dataset().clone();
+                    self.running().insert(claim.job.id, (claim.lease.token, dataset));
                     claims.push(*claim);
                 }
             }

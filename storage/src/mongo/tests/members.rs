@@ -39,7 +39,12 @@ impl Members {
             .collect();
         let settings = doc! {"electionTimeoutMillis": 2_000};
         let config = doc! {"_id": "own", "members": listed, "settings": settings};
-        admin.run_command(doc! {"replSetInitiate": config}).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        // The other members may not listen yet.
+        while let Err(error) = admin.run_command(doc! {"replSetInitiate": config.clone()}).await {
+            assert!(Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         members.writable().await;
         Some(members)
     }
