@@ -2,9 +2,8 @@
 //!
 //! Owns the way from the rules of [`crate::Authority`] to documents and transactions (worker-and-store.md sections 1
 //! and 2, design section 5). Its collections keep exactly dataset-viewer's fields; what we need beyond is in collections
-//! whose names begin with `outpost`. Every write is acknowledged by a majority and journaled, but for claims and
-//! heartbeats, whose loss only repeats a run (see `claim`). A failed call says what the database said; nothing is tried
-//! without bound.
+//! whose names begin with `outpost`. Every write is acknowledged by a majority and journaled. A failed call says what
+//! the database said; nothing is tried without bound.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,8 +58,6 @@ struct Inner {
     epoch: Epoch,
     /// The latest cluster time that an acknowledged call saw.
     seq: AtomicU64,
-    /// The latest cluster time of a claim or a heartbeat, which no majority acknowledged.
-    repeatable_seq: AtomicU64,
     /// Told of jobs that this process created or gave back.
     work: Notify,
     guards: guards::Guards,
@@ -86,7 +83,6 @@ impl MongoStore {
                 queue: opened.queue,
                 epoch: opened.epoch,
                 seq: AtomicU64::new(0),
-                repeatable_seq: AtomicU64::new(0),
                 work: Notify::new(),
                 guards: guards::Guards::default(),
                 blocked: budget::Blocked::default(),

@@ -2,10 +2,8 @@
 //!
 //! Owns the order (worker-and-store.md section 2.2): priority, then the namespace with the least running work, then
 //! age; jobs of one age in any order. What runs is read before, so two claims at the same time may each see the other's
-//! namespace as idle, and where several processes claim, each takes one of the oldest few; a job itself is taken by one
-//! of them only. A claim is acknowledged by the primary alone: when a step-down loses it, the job waits as before, and
-//! the run that nobody knows of is refused at its end, since the transaction of a finish commits only with a majority
-//! that has the claim. A job whose document does not fit the model is put back, remembered and passed over.
+//! namespace as idle; a job itself is taken by one of them only. A claim is acknowledged by a majority: the snapshot of a finish may be older than what the primary
+//! alone has, and would miss it. A job whose document does not fit the model is put back, remembered and passed over.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -21,7 +19,7 @@ use super::errors::is_duplicate_key;
 use super::leases::beat;
 use super::lookahead::{Ahead, by_age};
 use super::metrics::Counts;
-use super::transaction::{pause, repeatable};
+use super::transaction::pause;
 use super::write::later_than_last_run;
 use crate::authority::{Claim, DifficultyRange};
 use crate::error::StorageError;
@@ -98,14 +96,13 @@ impl Inner {
         now: TimestampMs,
     ) -> Result<Option<Document>, mongodb::error::Error> {
         for priority in Priority::ALL {
-            for floor in ahead.floors(priority, now) {
-                let mut filter = base.clone();
-                filter.insert("priority", priority.as_str());
-                filter.insert("created_at", doc! {"$gte": to_date(floor), "$lte": to_date(now)});
-                let taken = self.take_of_priority(&filter, ahead, now).await?;
-                if taken.is_some() {
-                    return Ok(taken);
-                }
+            let Some(floor) = ahead.floor(priority, now) else { continue };
+            let mut filter = base.clone();
+            filter.insert("priority", priority.as_str());
+            filter.insert("created_at", doc! {"$gte": to_date(floor), "$lte": to_date(now)});
+            let taken = self.take_of_priority(&filter, ahead, now).await?;
+            if taken.is_some() {
+                return Ok(taken);
             }
         }
         Ok(None)
@@ -152,11 +149,7 @@ impl Inner {
         }}];
         let jobs = self.jobs();
         let update = jobs.find_one_and_update(filter, start).sort(doc! {"created_at": 1}).hint(by_age());
-        let update = update.write_concern(repeatable()).return_document(ReturnDocument::Before);
-        let mut session = self.client.start_session().await?;
-        let before = update.session(&mut session).await?;
-        self.note_repeatable(&session);
-        Ok(before)
+        update.return_document(ReturnDocument::Before).await
     }
 
     /// Matches what may be claimed at all, of any priority and age.

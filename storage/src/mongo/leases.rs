@@ -21,7 +21,7 @@ use super::documents::job::{STARTED, StoredJob, WAITING, job_id, unicity_id};
 use super::finish::held;
 use super::metrics::Counts;
 use super::state::known_kinds;
-use super::transaction::{Attempt, Done, Failure, repeatable};
+use super::transaction::{Attempt, Done, Failure};
 use super::write::later_than_last_run;
 use crate::authority::{Claim, ReleaseReason, Released};
 use crate::error::StorageError;
@@ -51,9 +51,7 @@ impl Inner {
         let beat = doc! {"$set": {"last_heartbeat": to_date(beat(now))}};
         let jobs = self.jobs();
         let update = jobs.update_one(held(lease, now)?, beat).hint(Hint::Keys(doc! {"_id": 1}));
-        let mut session = self.client.start_session().await?;
-        let result = update.write_concern(repeatable()).session(&mut session).await?;
-        self.note_repeatable(&session);
+        let result = update.await?;
         if result.matched_count == 1 {
             return Ok(());
         }

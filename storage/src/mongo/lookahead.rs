@@ -27,10 +27,8 @@ pub(super) struct Ahead {
     read_at: Instant,
     /// Namespace and unicity id of each started job.
     running: HashMap<JobId, (String, String)>,
-    /// Ages of the oldest waiting jobs per priority, the most urgent priority first, the oldest first.
-    oldest: [Vec<TimestampMs>; 3],
-    /// Whether jobs of other processes run.
-    is_shared: bool,
+    /// Age of the oldest waiting job per priority, the most urgent priority first.
+    oldest: [Option<TimestampMs>; 3],
 }
 
 impl Ahead {
@@ -51,15 +49,9 @@ impl Ahead {
         self.running.values().map(|(_, unicity_id)| unicity_id.as_str()).collect()
     }
 
-    /// From which ages on to look for a job of a priority, in turn; none when no job is that old. The last one leaves
-    /// nothing out. Before it comes, where other processes claim too, one among the oldest few: all would be at the
-    /// same job otherwise.
-    pub(super) fn floors(&self, priority: Priority, now: TimestampMs) -> Vec<TimestampMs> {
-        let due: Vec<_> = self.oldest[rank(priority)].iter().filter(|age| **age <= now).collect();
-        let Some(oldest) = due.first() else { return Vec::new() };
-        let from_the_start = !self.is_shared || fastrand::u8(..) < u8::MAX / 4;
-        let start = if from_the_start { **oldest } else { *due[fastrand::usize(..due.len())] };
-        if start == **oldest { vec![start] } else { vec![start, **oldest] }
+    /// From which age on to look for a job of a priority: no waiting one is older. `None` when none is due.
+    pub(super) fn floor(&self, priority: Priority, now: TimestampMs) -> Option<TimestampMs> {
+        self.oldest[rank(priority)].filter(|age| *age <= now)
     }
 }
 
@@ -94,11 +86,7 @@ impl Lookahead {
         let Some(ahead) = remembered.as_mut() else { return };
         ahead.running.remove(&id);
         let oldest = &mut ahead.oldest[rank(priority)];
-        if let Some(age) = created_at
-            && oldest.first().is_none_or(|first| age < *first)
-        {
-            oldest.insert(0, age);
-        }
+        *oldest = [*oldest, created_at].into_iter().flatten().min();
     }
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, Option<Ahead>> {
@@ -112,11 +100,7 @@ impl Inner {
         let read_at = Instant::now();
         let [high, normal, low] = Priority::ALL.map(|priority| self.oldest_of(priority));
         let (running, high, normal, low) = tokio::try_join!(self.what_runs(), high, normal, low)?;
-        let is_shared = {
-            let ours = self.running();
-            running.keys().any(|id| !ours.contains_key(id))
-        };
-        let ahead = Ahead { read_at, running, oldest: [high, normal, low], is_shared };
+        let ahead = Ahead { read_at, running, oldest: [high, normal, low] };
         *self.lookahead.remembered() = Some(ahead.clone());
         Ok(ahead)
     }
@@ -131,16 +115,13 @@ impl Inner {
         Ok(started.iter().filter_map(read).collect())
     }
 
-    async fn oldest_of(&self, priority: Priority) -> Result<Vec<TimestampMs>, mongodb::error::Error> {
+    async fn oldest_of(&self, priority: Priority) -> Result<Option<TimestampMs>, mongodb::error::Error> {
         let jobs = self.jobs();
-        let waiting = jobs.find(doc! {"priority": priority.as_str(), "status": WAITING});
-        let waiting = waiting.projection(doc! {"_id": 0, "created_at": 1}).sort(doc! {"created_at": 1});
-        let mut cursor = waiting.hint(by_age()).limit(limits::MONGO_LOOKAHEAD_JOBS_MAX).await?;
-        let mut ages = Vec::new();
-        while cursor.advance().await? {
-            ages.extend(fields::date(&cursor.deserialize_current()?, "created_at").ok().flatten());
-        }
-        Ok(ages)
+        let dated = doc! {"$type": "date"};
+        let waiting = doc! {"priority": priority.as_str(), "status": WAITING, "created_at": dated};
+        let oldest = jobs.find_one(waiting).projection(doc! {"_id": 0, "created_at": 1});
+        let oldest = oldest.sort(doc! {"created_at": 1}).hint(by_age()).await?;
+        Ok(oldest.and_then(|job| fields::date(&job, "created_at").ok().flatten()))
     }
 }
 

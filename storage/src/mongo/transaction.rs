@@ -4,12 +4,10 @@
 //! nothing behind. Only a commit whose outcome stays unknown may have taken effect although the call failed; what a
 //! caller repeats is then refused by its fence.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
-use mongodb::bson::Timestamp;
 use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{ReadConcern, WriteConcern};
 use outpost_model::limits;
@@ -72,10 +70,6 @@ impl Inner {
         attempt: &A,
     ) -> Result<Transacted<A::Output>, StorageError> {
         let mut session = self.client.start_session().await.map_err(storage_error)?;
-        // The snapshot must have what this process claimed: by itself it may be a moment older.
-        if let Some(time) = self.repeatable_time() {
-            session.advance_operation_time(time);
-        }
         let mut last = None;
         for number in 0..limits::MONGO_TRANSACTION_ATTEMPTS_MAX {
             if number > 0 {
@@ -91,20 +85,6 @@ impl Inner {
         let tries = limits::MONGO_TRANSACTION_ATTEMPTS_MAX;
         let cause = last.map(|error| error.to_string()).unwrap_or_default();
         Err(StorageError::Engine(format!("gave up a transaction after {tries} tries: {cause}")))
-    }
-
-    /// Takes the cluster time of a call acknowledged under [`repeatable`] into what transactions have to see.
-    pub(super) fn note_repeatable(&self, session: &ClientSession) {
-        let time =
-            session.operation_time().map_or(0, |time| u64::from(time.time) << 32 | u64::from(time.increment));
-        self.repeatable_seq.fetch_max(time, Ordering::AcqRel);
-    }
-
-    fn repeatable_time(&self) -> Option<Timestamp> {
-        let seq = self.repeatable_seq.load(Ordering::Acquire);
-        let time = u32::try_from(seq >> 32).expect("the upper half of 64 bits");
-        let increment = u32::try_from(seq & u64::from(u32::MAX)).expect("the lower half of 64 bits");
-        (seq > 0).then_some(Timestamp { time, increment })
     }
 
     async fn try_once<A: Attempt>(
@@ -135,12 +115,6 @@ impl Inner {
 /// Acknowledged by a majority, from their journals: what survives the loss of a member.
 pub(super) fn durable() -> WriteConcern {
     WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build()
-}
-
-/// Acknowledged by the primary from memory: for claims and heartbeats, whose loss only repeats a run. What a run leaves
-/// behind is written under [`durable`], and only while its claim is there.
-pub(super) fn repeatable() -> WriteConcern {
-    WriteConcern::builder().w(mongodb::options::Acknowledgment::Nodes(1)).journal(false).build()
 }
 
 async fn commit(session: &mut ClientSession) -> Result<(), Error> {
