@@ -347,6 +347,12 @@ pub const MONGO_BATCH_DOCUMENTS: u32 = 10_000;
 pub const MONGO_MISFIT_JOBS_MAX: usize = 1_000;
 /// Idle workers look at a shared queue at least this often: other processes cannot wake them.
 pub const MONGO_POLL_MS_MAX: u64 = 200;
+/// How long a process trusts what it read of running and waiting jobs.
+pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 100;
+/// Oldest waiting jobs of a priority that a process looks at, to claim among them.
+pub const MONGO_LOOKAHEAD_JOBS_MAX: i64 = 128;
+/// Silence after which dataset-viewer takes a job for stuck; its workers give a sign of life each minute.
+pub const MONGO_SILENCE_MS_MAX: u64 = 300_000;
 /// How long a process trusts what it read of blocked datasets.
 pub const MONGO_BLOCKED_AGE_MS_MAX: u64 = 1_000;
 /// How often a process adds what it counted to the metrics in the database.

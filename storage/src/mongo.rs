@@ -26,6 +26,7 @@ mod finish;
 mod guards;
 mod indexes;
 mod leases;
+mod lookahead;
 mod metrics;
 mod operations;
 mod state;
@@ -62,9 +63,10 @@ struct Inner {
     guards: guards::Guards,
     blocked: budget::Blocked,
     metrics: metrics::Metrics,
-    /// Datasets of the jobs that this process runs, so that their ends take turns.
-    running: Mutex<HashMap<JobId, DatasetName>>,
+    /// Token and dataset of the jobs that this process runs, so that their ends take turns.
+    running: Mutex<HashMap<JobId, (u64, DatasetName)>>,
     misfits: claim::MisfitJobs,
+    lookahead: lookahead::Lookahead,
 }
 
 impl MongoStore {
@@ -87,6 +89,7 @@ impl MongoStore {
                 metrics: metrics::Metrics::default(),
                 running: Mutex::default(),
                 misfits: claim::MisfitJobs::default(),
+                lookahead: lookahead::Lookahead::default(),
             }),
         };
         metrics::spawn(&store.inner);
@@ -137,7 +140,7 @@ impl Inner {
         Ok(self.position_at(seq))
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, DatasetName>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, (u64, DatasetName)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use outpost_harness::hub_stub::HubStub;
 use outpost_harness::{NodeProcess, client};
 use outpost_storage::testing::mongod::{self, Databases, Mongod};
+use outpost_storage::testing::mongodb::Client;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -19,22 +20,31 @@ pub const TOKEN: &str = "the-operators-token";
 pub struct Cluster {
     pub setting: Setting,
     hub: HubStub,
-    pub server: &'static Mongod,
+    url: String,
     pub databases: Databases,
 }
 
 impl Cluster {
     /// `None` when no MongoDB can be had and the test may be skipped.
     pub async fn new(setting: Setting) -> Option<Self> {
-        let server = mongod::shared().await?;
+        Some(Self::on(mongod::shared().await?, setting))
+    }
+
+    /// On a server that the test has to itself.
+    pub fn on(server: &Mongod, setting: Setting) -> Self {
         let hub = HubStub::start(&setting.hub()).unwrap();
-        Some(Self { setting, hub, server, databases: Databases::random() })
+        Self { setting, hub, url: server.url().to_owned(), databases: Databases::random() }
+    }
+
+    /// A client of the server.
+    pub async fn client(&self) -> Client {
+        Client::with_uri_str(&self.url).await.unwrap()
     }
 
     async fn start(&self, options: &[&str]) -> NodeProcess {
         let assets = self.setting.data().join("assets");
         let endpoint = self.hub.endpoint();
-        let shared = ["--hub", &endpoint, "--store", self.server.url(), "--assets", assets.to_str().unwrap()];
+        let shared = ["--hub", &endpoint, "--store", &self.url, "--assets", assets.to_str().unwrap()];
         let databases = [
             ("CACHE_MONGO_DATABASE", self.databases.cache.as_str()),
             ("QUEUE_MONGO_DATABASE", self.databases.queue.as_str()),
@@ -58,7 +68,7 @@ impl Cluster {
 
     /// Deletes the databases.
     pub async fn end(self) {
-        self.databases.drop_both(&self.server.client().await).await;
+        self.databases.drop_both(&self.client().await).await;
     }
 }
 

@@ -83,7 +83,7 @@ async fn kills_of_workers_and_of_the_primary_lose_nothing_and_change_nothing() {
     lay_out(&setting, &names);
     let Some(cluster) = Cluster::new(setting).await else { return };
     let cluster = Arc::new(cluster);
-    let client = cluster.server.client().await;
+    let client = cluster.client().await;
     let queue = client.database(&cluster.databases.queue);
     let watch = Watch::start(queue.clone());
 

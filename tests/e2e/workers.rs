@@ -1,9 +1,10 @@
 //! A primary without workers, and workers as processes of their own, over one MongoDB.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outpost_harness::node_process::command;
 use outpost_harness::{NodeProcess, wait_until};
+use outpost_storage::testing::mongod;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -13,9 +14,13 @@ use crate::support::{BOUND, Setting, get, get_json};
 const DATASET: &str = "org/d";
 
 async fn cluster() -> Option<Cluster> {
+    Cluster::new(setting()).await
+}
+
+fn setting() -> Setting {
     let setting = Setting::new();
     setting.write("org/d/train.csv", "id,name\n1,first\n2,second\n");
-    Cluster::new(setting).await
+    setting
 }
 
 async fn wait_for_name(node: &NodeProcess, name: &str) {
@@ -68,6 +73,21 @@ async fn a_webhook_becomes_rows_through_workers_of_their_own() {
         assert!(primary.terminate(BOUND).await.unwrap().success());
     }
     cluster.end().await;
+}
+
+#[tokio::test]
+async fn a_primary_answers_readers_and_scrapes_while_its_database_is_away() {
+    let Some(server) = mongod::own(mongod::Kind::ReplicaSet).await else { return };
+    let cluster = Cluster::on(&server, setting());
+    let (primary, worker) = (cluster.primary("one").await, cluster.worker(&[]).await);
+    webhook(&primary, "add", DATASET).await.unwrap();
+    wait_for_name(&primary, "first").await;
+    drop((worker, server));
+    for path in ["/rows?dataset=org/d&config=default&split=train", "/ready", "/metrics"] {
+        let asked = Instant::now();
+        assert_eq!(get(&primary, path).await.status(), StatusCode::OK, "{path}");
+        assert!(asked.elapsed() < Duration::from_secs(8), "{path} took {:?}", asked.elapsed());
+    }
 }
 
 #[tokio::test]

@@ -2,10 +2,9 @@
 //!
 //! Owns the order (worker-and-store.md section 2.2): priority, then the namespace with the least running work, then
 //! age; jobs of one age in any order. What runs is read before, so two claims at the same time may each see the other's
-//! namespace as idle; a job itself is taken by one of them only. A job whose document does not fit the model is put
-//! back, remembered and passed over.
+//! namespace as idle; a job itself is taken by one of them only. A claim is acknowledged by a majority: the snapshot of a finish may be older than what the primary
+//! alone has, and would miss it. A job whose document does not fit the model is put back, remembered and passed over.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use mongodb::bson::{Bson, Document, doc};
@@ -17,8 +16,9 @@ use super::Inner;
 use super::documents::fields::to_date;
 use super::documents::job::{STARTED, StoredJob, WAITING, job_id};
 use super::errors::is_duplicate_key;
+use super::leases::beat;
+use super::lookahead::{Ahead, by_age};
 use super::metrics::Counts;
-use super::state::find;
 use super::transaction::pause;
 use super::write::later_than_last_run;
 use crate::authority::{Claim, DifficultyRange};
@@ -42,14 +42,6 @@ impl MisfitJobs {
     }
 }
 
-/// What runs now.
-struct Running {
-    /// Namespaces by how many jobs of theirs run.
-    by_count: BTreeMap<u64, Vec<String>>,
-    namespaces: Vec<String>,
-    unicity_ids: Vec<String>,
-}
-
 impl Inner {
     /// See [`crate::Authority::claim_within`].
     pub(super) async fn claim(
@@ -69,7 +61,10 @@ impl Inner {
                 },
                 Ok(None) => return Ok(None),
                 // Another document of the same unicity id was started in the meantime.
-                Err(error) if is_duplicate_key(&error) => tokio::time::sleep(pause(number)).await,
+                Err(error) if is_duplicate_key(&error) => {
+                    self.lookahead.forget();
+                    tokio::time::sleep(pause(number)).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -83,16 +78,29 @@ impl Inner {
         difficulty: DifficultyRange,
         now: TimestampMs,
     ) -> Result<Option<Document>, mongodb::error::Error> {
-        let running = self.what_runs().await?;
         let base = self.claimable(queues, difficulty, now).await?;
+        if let Some(recent) = self.lookahead.recent() {
+            let taken = self.take_from(&base, &recent, now).await?;
+            if taken.is_some() {
+                return Ok(taken);
+            }
+        }
+        let ahead = self.look_ahead().await?;
+        self.take_from(&base, &ahead, now).await
+    }
+
+    async fn take_from(
+        &self,
+        base: &Document,
+        ahead: &Ahead,
+        now: TimestampMs,
+    ) -> Result<Option<Document>, mongodb::error::Error> {
         for priority in Priority::ALL {
+            let Some(floor) = ahead.floor(priority, now) else { continue };
             let mut filter = base.clone();
             filter.insert("priority", priority.as_str());
-            // Most jobs are of normal priority: asking first would be one question more.
-            if priority != Priority::Normal && !self.any(filter.clone()).await? {
-                continue;
-            }
-            let taken = self.take_of_priority(&filter, &running, now).await?;
+            filter.insert("created_at", doc! {"$gte": to_date(floor), "$lte": to_date(now)});
+            let taken = self.take_of_priority(&filter, ahead, now).await?;
             if taken.is_some() {
                 return Ok(taken);
             }
@@ -103,21 +111,23 @@ impl Inner {
     async fn take_of_priority(
         &self,
         filter: &Document,
-        running: &Running,
+        ahead: &Ahead,
         now: TimestampMs,
     ) -> Result<Option<Document>, mongodb::error::Error> {
+        let by_count = ahead.namespaces_by_count();
         let mut idle = filter.clone();
-        if !running.namespaces.is_empty() {
-            idle.insert("namespace", doc! {"$nin": running.namespaces.clone()});
+        if !by_count.is_empty() {
+            let busy: Vec<&str> = by_count.values().flatten().copied().collect();
+            idle.insert("namespace", doc! {"$nin": busy});
         }
         let taken = self.take(idle, now).await?;
-        if taken.is_some() || running.namespaces.is_empty() {
+        if taken.is_some() {
             return Ok(taken);
         }
         let mut busy = filter.clone();
-        busy.insert("unicity_id", doc! {"$nin": running.unicity_ids.clone()});
-        for namespaces in running.by_count.values() {
-            busy.insert("namespace", doc! {"$in": namespaces.clone()});
+        busy.insert("unicity_id", doc! {"$nin": ahead.unicity_ids()});
+        for namespaces in by_count.values() {
+            busy.insert("namespace", doc! {"$in": namespaces});
             let taken = self.take(busy.clone(), now).await?;
             if taken.is_some() {
                 return Ok(taken);
@@ -135,40 +145,14 @@ impl Inner {
         let start = vec![doc! {"$set": {
             "status": STARTED,
             "started_at": later_than_last_run(now),
-            "last_heartbeat": Bson::Null,
+            "last_heartbeat": to_date(beat(now)),
         }}];
         let jobs = self.jobs();
-        let update = jobs.find_one_and_update(filter, start).sort(doc! {"created_at": 1});
+        let update = jobs.find_one_and_update(filter, start).sort(doc! {"created_at": 1}).hint(by_age());
         update.return_document(ReturnDocument::Before).await
     }
 
-    async fn any(&self, filter: Document) -> Result<bool, mongodb::error::Error> {
-        Ok(self.jobs().find_one(filter).projection(doc! {"_id": 1}).await?.is_some())
-    }
-
-    async fn what_runs(&self) -> Result<Running, mongodb::error::Error> {
-        let projection = doc! {"_id": 0, "namespace": 1, "unicity_id": 1};
-        let started = find(&self.jobs(), doc! {"status": STARTED}, Some(projection), None).await?;
-        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-        for job in &started {
-            *counts.entry(job.get_str("namespace").unwrap_or_default()).or_default() += 1;
-        }
-        let mut by_count: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-        for (namespace, count) in &counts {
-            by_count.entry(*count).or_default().push((*namespace).to_owned());
-        }
-        Ok(Running {
-            namespaces: counts.keys().map(|namespace| (*namespace).to_owned()).collect(),
-            by_count,
-            unicity_ids: started
-                .iter()
-                .filter_map(|job| job.get_str("unicity_id").ok())
-                .map(str::to_owned)
-                .collect(),
-        })
-    }
-
-    /// Matches what may be claimed at all, of any priority.
+    /// Matches what may be claimed at all, of any priority and age.
     async fn claimable(
         &self,
         queues: &[Queue],
@@ -177,8 +161,7 @@ impl Inner {
     ) -> Result<Document, mongodb::error::Error> {
         let kinds: Vec<&str> =
             STEPS.iter().filter(|spec| queues.contains(&spec.kind.queue())).map(|spec| spec.name).collect();
-        let mut filter =
-            doc! {"status": WAITING, "type": {"$in": kinds}, "created_at": {"$lte": to_date(now)}};
+        let mut filter = doc! {"status": WAITING, "type": {"$in": kinds}};
         let mut costs = Document::new();
         if let Some(above) = difficulty.above {
             costs.insert("$gt", i32::from(above));
@@ -214,9 +197,10 @@ impl Inner {
         counts.job(before.key.kind(), WAITING, -1);
         counts.job(before.key.kind(), STARTED, 1);
         self.metrics.add(counts);
+        self.lookahead.started(&before);
         let job = started(before, now).into_job(attempts, false);
-        self.running().insert(job.id, job.key.dataset().clone());
         let lease = lease_of(&job).ok_or(StorageError::LeaseLost("the job was not started"))?;
+        self.running().insert(job.id, (lease.token, job.key.dataset().clone()));
         Ok(Claim { job, lease })
     }
 
@@ -237,7 +221,12 @@ impl Inner {
 /// A job as it is after a start at `now`.
 pub(super) fn started(before: StoredJob, now: TimestampMs) -> StoredJob {
     let after_last = before.started_at.map_or(now, |last| last.plus_ms(1));
-    StoredJob { is_started: true, started_at: Some(now.max(after_last)), last_heartbeat: None, ..before }
+    StoredJob {
+        is_started: true,
+        started_at: Some(now.max(after_last)),
+        last_heartbeat: Some(beat(now)),
+        ..before
+    }
 }
 
 /// The lease of a started job.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::Hint;
 use outpost_model::planning::{self, DatasetState, Event, Task};
 use outpost_model::{ArtifactKey, Lease, Level, NewJob, Revision, StepKind, TimestampMs, limits};
 
@@ -47,7 +48,7 @@ impl Inner {
             Completion::Nothing => None,
             Completion::Store(entry) => Some(prepare(*entry).await?),
         };
-        let dataset = self.running().get(&lease.job_id).cloned();
+        let dataset = self.running().get(&lease.job_id).map(|(_, dataset)| dataset.clone());
         let turn = match &dataset {
             Some(dataset) => Some(self.guards.take(dataset).await),
             None => None,
@@ -57,6 +58,10 @@ impl Inner {
         self.running().remove(&lease.job_id);
         let Ended { job, jobs_created, requeued, counts } = transacted.output;
         self.metrics.add(counts);
+        if requeued {
+            self.lookahead.forget();
+        }
+        self.lookahead.ended(lease.job_id, job.priority, (jobs_created > 0).then_some(now));
         if jobs_created > 0 || requeued {
             self.work.notify_waiters();
         }
@@ -160,20 +165,29 @@ impl Inner {
         now: TimestampMs,
     ) -> Result<StoredJob, Failure> {
         let filter = held(lease, now)?;
-        let deleted = self.jobs().find_one_and_delete(filter).session(session).await?;
+        let jobs = self.jobs();
+        let delete = jobs.find_one_and_delete(filter).hint(Hint::Keys(doc! {"_id": 1}));
+        let deleted = delete.session(session).await?;
         let document = deleted
             .ok_or(StorageError::LeaseLost("it ran out, was given to another run, or the job is gone"))?;
         Ok(StoredJob::read(&document).map_err(StorageError::from)?)
     }
 
-    /// Guards the job's dataset; its revision, recorded or derived.
+    /// The revision of the job's dataset, recorded or derived. Guards the dataset when the job has children, which
+    /// siblings may be about to create too. Without children there is nothing to keep apart: whatever ends this run,
+    /// a new revision or a removal, deletes the job, as this transaction does.
     async fn guarded_revision(
         &self,
         session: &mut ClientSession,
         job: &StoredJob,
     ) -> Result<Option<Revision>, Failure> {
         let dataset = job.key.dataset();
-        if let Some(record) = self.guard(session, dataset).await? {
+        let record = if has_children(&job.key) {
+            self.guard(session, dataset).await?
+        } else {
+            self.recorded(dataset, Some(&mut *session)).await?
+        };
+        if let Some(record) = record {
             return Ok(Some(record.revision));
         }
         // Only dataset-viewer knows the dataset. The job that ends was one of those that say its revision.
@@ -211,7 +225,7 @@ pub(super) fn held(lease: &Lease, now: TimestampMs) -> Result<Document, StorageE
     let id: ObjectId =
         object_id(lease.job_id).ok_or(StorageError::LeaseLost("the job is of another store"))?;
     let started_at = TimestampMs(lease.token);
-    let cutoff = now.0.checked_sub(limits::LEASE_MS);
+    let cutoff = now.0.checked_sub(limits::MONGO_SILENCE_MS_MAX);
     let mut filter = doc! {"_id": id, "status": STARTED, "started_at": to_date(started_at)};
     let Some(cutoff) = cutoff else { return Ok(filter) };
     let beating = doc! {"last_heartbeat": {"$gt": to_date(TimestampMs(cutoff))}};
@@ -229,6 +243,10 @@ fn is_for(entry: &Prepared, job: &StoredJob) -> bool {
 
 fn finished(job: &StoredJob) -> Event {
     Event::Finished { key: job.key.clone(), priority: job.priority }
+}
+
+fn has_children(key: &ArtifactKey) -> bool {
+    key.kind().children().next().is_some()
 }
 
 /// Whether the plan after this artifact follows from its names alone: it lists nothing, and no child has a level

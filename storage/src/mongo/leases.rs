@@ -1,12 +1,16 @@
 //! Heartbeats, giving runs back, taking back those whose lease ran out.
 //!
-//! Owns attempts and back-off. A job's lease ends [`limits::LEASE_MS`] after its last heartbeat, or after its start
-//! while there was none: dataset-viewer's own rule for stuck jobs (worker-and-store.md section 2.3), with a shorter time.
+//! Owns attempts and back-off. A job's lease ends [`limits::MONGO_SILENCE_MS_MAX`] after `last_heartbeat`, or after its
+//! start while there is none: dataset-viewer's own rule for stuck jobs (worker-and-store.md section 2.3), whose workers
+//! say so each minute. Our leases are shorter, [`limits::LEASE_MS`]: a claim and each heartbeat of ours store the time
+//! after which only that much is left of dataset-viewer's. One rule is thus right for both, and either may take back
+//! what the other's lost workers left.
 
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::Hint;
 use outpost_model::job::backoff_ms;
 use outpost_model::{Lease, TimestampMs, limits};
 
@@ -44,12 +48,15 @@ enum Expired {
 impl Inner {
     /// See [`crate::Authority::heartbeat`].
     pub(super) async fn heartbeat(&self, lease: &Lease, now: TimestampMs) -> Result<(), StorageError> {
-        let beat = doc! {"$set": {"last_heartbeat": to_date(now)}};
-        let result = self.jobs().update_one(held(lease, now)?, beat).await?;
+        let beat = doc! {"$set": {"last_heartbeat": to_date(beat(now))}};
+        let jobs = self.jobs();
+        let update = jobs.update_one(held(lease, now)?, beat).hint(Hint::Keys(doc! {"_id": 1}));
+        let result = update.await?;
         if result.matched_count == 1 {
             return Ok(());
         }
-        self.running().remove(&lease.job_id);
+        // Another run of the job may be ours too.
+        self.running().retain(|id, (token, _)| *id != lease.job_id || *token != lease.token);
         Err(StorageError::LeaseLost("it ran out, was given to another run, or the job is gone"))
     }
 
@@ -62,6 +69,7 @@ impl Inner {
     ) -> Result<Released, StorageError> {
         let (released, counts) = self.transact(&Releasing { lease, reason, now }).await?.output;
         self.metrics.add(counts);
+        self.lookahead.forget();
         if matches!(released, Released::Requeued { .. }) {
             self.running().remove(&lease.job_id);
             self.work.notify_waiters();
@@ -80,6 +88,9 @@ impl Inner {
             ids.extend(cursor.deserialize_current()?.get_object_id("_id").ok());
         }
         let mut claims = Vec::new();
+        if !ids.is_empty() {
+            self.lookahead.forget();
+        }
         for id in ids {
             let (expired, counts) = self.transact(&Expiring { id, now }).await?.output;
             self.metrics.add(counts);
@@ -87,7 +98,8 @@ impl Inner {
                 Expired::Gone => {}
                 Expired::Requeued => self.work.notify_waiters(),
                 Expired::Claimed(claim) => {
-                    self.running().insert(claim.job.id, claim.job.key.dataset().clone());
+                    let dataset = claim.job.key.dataset().clone();
+                    self.running().insert(claim.job.id, (claim.lease.token, dataset));
                     claims.push(*claim);
                 }
             }
@@ -189,7 +201,8 @@ impl Attempt for Expiring {
             store.wait(session, &job, due, &mut counts).await?;
             return Ok(Done::Commit((Expired::Requeued, counts)));
         }
-        let set = doc! {"started_at": later_than_last_run(self.now), "last_heartbeat": Bson::Null};
+        let beat = to_date(beat(self.now));
+        let set = doc! {"started_at": later_than_last_run(self.now), "last_heartbeat": beat};
         store
             .jobs()
             .update_one(doc! {"_id": job.id}, vec![doc! {"$set": set}])
@@ -203,9 +216,23 @@ impl Attempt for Expiring {
     }
 }
 
+/// What a heartbeat of ours at `now` stores: our lease is what dataset-viewer's has left after that time.
+pub(super) fn beat(now: TimestampMs) -> TimestampMs {
+    TimestampMs((now.0 + limits::LEASE_MS).saturating_sub(limits::MONGO_SILENCE_MS_MAX))
+}
+
+/// When a worker gave the sign of life that is stored as `stored`; `None` for that of a claim. A time before the start
+/// is one of ours. In a run of ours that is older than the difference the two cannot be told apart any more, and the
+/// stored time is given, which is early.
+pub(super) fn heard(stored: TimestampMs, started_at: Option<TimestampMs>) -> Option<TimestampMs> {
+    let Some(started_at) = started_at.filter(|started_at| stored < *started_at) else { return Some(stored) };
+    let heard = stored.plus_ms(limits::MONGO_SILENCE_MS_MAX - limits::LEASE_MS);
+    (heard > started_at).then_some(heard)
+}
+
 /// Matches jobs whose lease has run out; `None` when none can have.
 fn expired(now: TimestampMs) -> Option<Document> {
-    let cutoff = to_date(TimestampMs(now.0.checked_sub(limits::LEASE_MS)?));
+    let cutoff = to_date(TimestampMs(now.0.checked_sub(limits::MONGO_SILENCE_MS_MAX)?));
     let silent = doc! {"last_heartbeat": Bson::Null, "started_at": {"$lte": cutoff}};
     Some(doc! {
         "status": STARTED,

@@ -15,7 +15,7 @@ use outpost_model::{JobStatus, Priority, Queue, TimestampMs, limits};
 use super::documents::fields::{date, integer, number, required_text, text, to_date};
 use super::documents::response::{milliseconds, without_large_parts};
 use super::documents::{Misfit, render};
-use super::{Inner, MongoStore, names};
+use super::{Inner, MongoStore, leases, names};
 use crate::error::StorageError;
 use crate::operations::{
     Cursor, EntryCount, EntryReport, JobFilter, LiveJob, Operations, Overview, Page, QueueDepth,
@@ -245,7 +245,8 @@ fn read_job(document: &Document) -> Result<LiveJob, Misfit> {
         difficulty: integer(document, "difficulty")?.unwrap_or(0),
         created_at: date(document, "created_at")?.unwrap_or_default(),
         started_at: of_run("started_at")?,
-        last_heartbeat: of_run("last_heartbeat")?,
+        last_heartbeat: of_run("last_heartbeat")?
+            .and_then(|stored| leases::heard(stored, of_run("started_at").ok().flatten())),
     })
 }
 

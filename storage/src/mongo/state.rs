@@ -73,7 +73,7 @@ impl Inner {
         for job in &mut view.state.jobs {
             job.attempts = attempts.get(&job.id).copied().unwrap_or(0);
         }
-        match self.recorded(dataset).await? {
+        match self.recorded(dataset, None).await? {
             Some(record) => {
                 view.state.revision = Some(record.revision);
                 view.state.visibility = Some(record.visibility);
@@ -105,7 +105,7 @@ impl Inner {
         &self,
         dataset: &DatasetName,
     ) -> Result<Option<DatasetRecord>, mongodb::error::Error> {
-        match self.recorded(dataset).await? {
+        match self.recorded(dataset, None).await? {
             Some(record) => Ok(Some(record)),
             None => {
                 let revision = self.derived_revision(dataset, None).await?;
@@ -114,8 +114,13 @@ impl Inner {
         }
     }
 
-    async fn recorded(&self, dataset: &DatasetName) -> Result<Option<DatasetRecord>, mongodb::error::Error> {
-        let found = find(&self.datasets(), doc! {"_id": dataset.as_str()}, None, None).await?;
+    /// The record of a dataset in `outpostDatasets`.
+    pub(super) async fn recorded(
+        &self,
+        dataset: &DatasetName,
+        session: Session<'_>,
+    ) -> Result<Option<DatasetRecord>, mongodb::error::Error> {
+        let found = find(&self.datasets(), doc! {"_id": dataset.as_str()}, None, session).await?;
         Ok(found.first().and_then(|document| read_record(dataset, document)))
     }
 

@@ -28,6 +28,7 @@ impl Inner {
         let turn = self.guards.take(dataset).await;
         let transacted = self.transact(&Submission { dataset, event, now }).await?;
         drop(turn);
+        self.lookahead.forget();
         let Some(seq) = transacted.seq else {
             return Ok(Submitted { position: self.current_position().await?, jobs_created: 0 });
         };

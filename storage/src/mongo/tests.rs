@@ -118,7 +118,9 @@ impl Mirror for ReadThrough {
     }
 }
 
+mod failover;
 mod interop;
+mod members;
 mod open;
 
 mod contract {

@@ -11,7 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
 use outpost_storage::{Authority, QueueStats};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::http::response::{text, text_no_store};
 use crate::http::{App, Readiness};
@@ -21,6 +21,8 @@ use crate::metrics::StoreReading;
 pub(in crate::http) const EXPOSITION: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const SIZE_AGE: Duration = Duration::from_secs(10);
+/// How long a scrape waits for the authority, below the 10 seconds that Prometheus waits for a node.
+const STATS_WAIT: Duration = Duration::from_secs(2);
 
 /// What `/metrics` reads from the stores when scraped.
 pub struct StoreGauges {
@@ -94,10 +96,17 @@ pub(in crate::http) fn readiness_text(readiness: &Readiness) -> Response<Body> {
 
 /// `GET /metrics`: Prometheus text.
 pub async fn metrics(State(app): State<App>) -> Response<Body> {
-    let stats = app.gauges.authority.stats().await.unwrap_or_else(|error| {
-        tracing::error!(%error, "failed to count what is stored");
-        QueueStats::default()
-    });
+    let stats = match timeout(STATS_WAIT, app.gauges.authority.stats()).await {
+        Ok(Ok(stats)) => stats,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "failed to count what is stored");
+            QueueStats::default()
+        }
+        Err(_) => {
+            tracing::error!("counting what is stored takes too long, metrics are sent without it");
+            QueueStats::default()
+        }
+    };
     let reading = StoreReading {
         stats,
         store_bytes: app.gauges.store_bytes().await,

@@ -60,7 +60,10 @@ impl StoredJob {
             Some(started_at) => JobState::Started {
                 token: started_at.0,
                 started_at,
-                lease_expires_at: self.last_heartbeat.unwrap_or(started_at).plus_ms(limits::LEASE_MS),
+                lease_expires_at: self
+                    .last_heartbeat
+                    .unwrap_or(started_at)
+                    .plus_ms(limits::MONGO_SILENCE_MS_MAX),
                 rerun,
             },
             None => JobState::Waiting { not_before: self.created_at },

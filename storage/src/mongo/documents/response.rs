@@ -81,6 +81,7 @@ impl Prepared {
             "query": RawDocumentBuf::try_from(&filter(&self.summary.key))?,
             "update": pipeline,
             "upsert": true,
+            "hint": {"kind": 1, "dataset": 1, "config": 1, "split": 1},
             "fields": {"_id": 0, "http_status": 1, "error_code": 1},
         })
     }

@@ -88,7 +88,7 @@ async fn a_dataset_that_only_dataset_viewer_knows_has_a_revision_and_is_private(
     assert_eq!(state.jobs.len(), 3);
     let started = state.jobs.iter().find(|job| job.is_started()).unwrap();
     let beat = STARTED_AT.plus_ms(59_877);
-    let (token, lease_expires_at) = (STARTED_AT.0, beat.plus_ms(limits::LEASE_MS));
+    let (token, lease_expires_at) = (STARTED_AT.0, beat.plus_ms(limits::MONGO_SILENCE_MS_MAX));
     assert_eq!(
         started.state,
         JobState::Started { token, started_at: STARTED_AT, lease_expires_at, rerun: false }
@@ -126,6 +126,43 @@ async fn jobs_that_mongoengine_wrote_run_here_and_foreign_ones_go_only_with_thei
     for collection in ["jobsBlue", "cachedResponsesBlue"] {
         assert_eq!(count(&subject, collection, doc! {"dataset": "u/d"}).await, 0, "{collection}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_python_worker_is_left_to_it_for_as_long_as_dataset_viewer_does() {
+    let Some(subject) = with_golden_documents().await else { return };
+    let authority = subject.authority();
+    let running = async || {
+        let state = authority.state_of("u/d").await;
+        state.jobs.iter().filter(|job| job.is_started()).count()
+    };
+    // Its last sign of life; the next one comes a minute later, and may be late.
+    let beat = STARTED_AT.plus_ms(59_877);
+    for silence_ms in [limits::LEASE_MS + 1, limits::MONGO_SILENCE_MS_MAX - 1] {
+        assert_eq!(authority.expire_leases(beat.plus_ms(silence_ms)).await.unwrap(), []);
+        assert_eq!(running().await, 1, "after {silence_ms} ms");
+    }
+    authority.expire_leases(beat.plus_ms(limits::MONGO_SILENCE_MS_MAX)).await.unwrap();
+    assert_eq!(running().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_ours_ends_earlier_and_by_the_same_rule() {
+    let Some(subject) = fresh().await else { return };
+    let authority = subject.authority();
+    authority.publish("u/d", "r1").await;
+    let claim = authority.claim_now().await;
+    let later = T0.plus_ms(limits::LEASE_MS - 1);
+    authority.heartbeat(&claim.lease, later).await.unwrap();
+    let end = later.plus_ms(limits::LEASE_MS);
+    let JobState::Started { lease_expires_at, .. } = authority.state_of("u/d").await.jobs[0].state else {
+        panic!("the job is not started");
+    };
+    assert_eq!(lease_expires_at, end);
+    authority.expire_leases(TimestampMs(end.0 - 1)).await.unwrap();
+    assert!(authority.state_of("u/d").await.jobs[0].is_started());
+    authority.expire_leases(end).await.unwrap();
+    assert!(!authority.state_of("u/d").await.jobs[0].is_started());
 }
 
 /// Names and types of a document's fields.
