@@ -349,8 +349,6 @@ pub const MONGO_MISFIT_JOBS_MAX: usize = 1_000;
 pub const MONGO_POLL_MS_MAX: u64 = 200;
 /// How long a process trusts what it read of running and waiting jobs.
 pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 100;
-/// Oldest waiting jobs of a priority that a process looks at, to claim among them.
-pub const MONGO_LOOKAHEAD_JOBS_MAX: i64 = 128;
 /// Silence after which dataset-viewer takes a job for stuck; its workers give a sign of life each minute.
 pub const MONGO_SILENCE_MS_MAX: u64 = 300_000;
 /// How long a process trusts what it read of blocked datasets.
