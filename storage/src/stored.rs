@@ -1,14 +1,48 @@
-//! Stored forms that the authority and the mirror share: dataset records and changes.
+//! Stored forms that the authority and the mirror share: dataset records, changes, and what their heads and counters
+//! have in common.
 //!
 //! Owns the conversion both ways. Names are checked again when they are read, so that a record that no longer fits the
 //! model's rules is damage, never a panic.
 
 use bincode::{Decode, Encode};
-use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Revision, TimestampMs, Visibility};
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, ErrorCode, Revision, TimestampMs, Visibility};
 
 use crate::error::StorageError;
+use crate::kv::Kv;
 use crate::mirror::Changed;
-use crate::record::Record;
+use crate::record::{self, Record};
+
+/// A store's counters, `None` for a new store. `format` and `meta` are their keys.
+pub(crate) fn read_meta<M: Record>(
+    kv: &Kv,
+    format: &[u8],
+    expected: u32,
+    meta: &[u8],
+) -> Result<Option<M>, StorageError> {
+    if kv.state.is_empty() {
+        return Ok(None);
+    }
+    let found = kv.state.get(format)?;
+    match found.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes) {
+        Some(found) if found == expected => {}
+        Some(found) => return Err(StorageError::FormatVersion { found, expected }),
+        None => return Err(StorageError::Damaged("no format version".to_owned())),
+    }
+    let meta = kv.state.get(meta)?;
+    let meta = meta.ok_or_else(|| StorageError::Damaged("no position".to_owned()))?;
+    record::decode(&meta).map(Some)
+}
+
+/// The error that a head names.
+pub(crate) fn error_code(name: Option<&str>) -> Result<Option<ErrorCode>, StorageError> {
+    let known = |name| ErrorCode::from_name(name).ok_or_else(|| damaged("unknown error code"));
+    name.map(known).transpose()
+}
+
+/// The revision that a head names.
+pub(crate) fn revision(text: &str) -> Result<Revision, StorageError> {
+    Revision::new(text).map_err(|_| damaged("invalid revision"))
+}
 
 /// What is stored of a dataset under its name.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

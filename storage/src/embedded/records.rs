@@ -9,6 +9,7 @@ use outpost_model::{ArtifactKey, ErrorCode, Job, JobId, JobState, Priority, Revi
 use crate::blob::Blob;
 use crate::error::StorageError;
 use crate::record::Record;
+use crate::stored;
 
 /// Layout of the whole store; another version is refused.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -64,14 +65,11 @@ impl Record for Head {
 
 impl Head {
     pub(super) fn error_code(&self) -> Result<Option<ErrorCode>, StorageError> {
-        self.error_code
-            .as_deref()
-            .map(|name| ErrorCode::from_name(name).ok_or_else(|| damaged("unknown error code")))
-            .transpose()
+        stored::error_code(self.error_code.as_deref())
     }
 
     pub(super) fn revision(&self) -> Result<Revision, StorageError> {
-        Revision::new(&self.revision).map_err(|_| damaged("invalid revision"))
+        stored::revision(&self.revision)
     }
 
     /// Every blob that the entry refers to.

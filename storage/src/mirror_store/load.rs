@@ -16,7 +16,7 @@ use super::records::{FORMAT_VERSION, Meta};
 use crate::blob;
 use crate::error::StorageError;
 use crate::kv::{self, Batch, Kv, OpenReport};
-use crate::record;
+use crate::{record, stored};
 
 /// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
 pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, OpenReport), StorageError> {
@@ -25,7 +25,7 @@ pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, OpenReport),
 
 fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, OpenReport), StorageError> {
     let (kv, report) = kv::open(root, lock_wait_ms, limits::STORE_CACHE_BYTES)?;
-    let meta = match read_meta(&kv)? {
+    let meta = match stored::read_meta::<Meta>(&kv, keys::FORMAT, FORMAT_VERSION, keys::META)? {
         Some(meta) => meta,
         None => create(&kv)?,
     };
@@ -35,23 +35,6 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, OpenReport), Storage
     let log_limits =
         LogLimits { records_max: limits::CHANGE_LOG_RECORDS_MAX, bytes_max: limits::CHANGE_LOG_BYTES_MAX };
     Ok((Core { kv: Arc::new(kv), meta, damage: Arc::default(), log_floor, log_limits }, report))
-}
-
-/// The store's counters, `None` for a new store.
-fn read_meta(kv: &Kv) -> Result<Option<Meta>, StorageError> {
-    if kv.state.is_empty() {
-        return Ok(None);
-    }
-    let format = kv.state.get(keys::FORMAT)?;
-    let found = format.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-    match found {
-        Some(FORMAT_VERSION) => {}
-        Some(found) => return Err(StorageError::FormatVersion { found, expected: FORMAT_VERSION }),
-        None => return Err(StorageError::Damaged("no format version".to_owned())),
-    }
-    let meta = kv.state.get(keys::META)?;
-    let meta = meta.ok_or_else(|| StorageError::Damaged("no position".to_owned()))?;
-    record::decode(&meta).map(Some)
 }
 
 fn create(kv: &Kv) -> Result<Meta, StorageError> {

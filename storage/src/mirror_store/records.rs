@@ -11,7 +11,7 @@ use crate::blob::Blob;
 use crate::error::StorageError;
 use crate::mirror::Changed;
 use crate::record::Record;
-use crate::stored::{StoredChange, StoredDataset};
+use crate::stored::{self, StoredChange, StoredDataset};
 
 /// Layout of the whole store; another version is refused. The upper half tells it from the authority's store.
 pub(super) const FORMAT_VERSION: u32 = 0x4d49_0001;
@@ -84,14 +84,11 @@ impl Record for Head {
 
 impl Head {
     pub(super) fn error_code(&self) -> Result<Option<ErrorCode>, StorageError> {
-        self.error_code
-            .as_deref()
-            .map(|name| ErrorCode::from_name(name).ok_or_else(|| damaged("unknown error code")))
-            .transpose()
+        stored::error_code(self.error_code.as_deref())
     }
 
     pub(super) fn revision(&self) -> Result<Revision, StorageError> {
-        Revision::new(&self.revision).map_err(|_| damaged("invalid revision"))
+        stored::revision(&self.revision)
     }
 
     pub(super) fn item(&self, subject: &Changed) -> MirrorItem {
@@ -165,8 +162,4 @@ pub(super) struct QuarantineRow {
 impl Record for QuarantineRow {
     const TAG: u8 = b'Q';
     const VERSION: u8 = 1;
-}
-
-fn damaged(why: &str) -> StorageError {
-    StorageError::Damaged(why.to_owned())
 }
