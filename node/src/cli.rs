@@ -32,8 +32,10 @@ pub struct Cli {
 
     /// What the node does: `primary` computes and serves, `worker` computes for a primary elsewhere over the database
     /// that both share. `replica` (serves a copy close to the readers) is not built yet.
-    #[arg(long, env = "OUTPOST_ROLE", default_value = "primary", value_name = "ROLE")]
-    pub role: String,
+    ///
+    /// Default: primary; on fly.io, the name of the process group.
+    #[arg(long, env = "OUTPOST_ROLE", value_name = "ROLE")]
+    pub role: Option<String>,
 
     /// Address of the public HTTP API; of a worker, of its health check and metrics.
     ///
@@ -43,7 +45,7 @@ pub struct Cli {
 
     /// What the asset URLs in responses start with; in production the host name that readers use.
     ///
-    /// Default: http://localhost:PORT.
+    /// Default: http://localhost:PORT; on fly.io, https://APP.fly.dev.
     #[arg(long, env = "OUTPOST_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 

@@ -4,6 +4,7 @@
 //! section 0.6, worker-and-store.md section 7). Reads the environment only through the map that it is passed. A wrong
 //! value is one sentence that says what would be right; an option of another role is refused, not ignored.
 
+mod fly;
 mod limits;
 mod primary;
 mod store;
@@ -17,6 +18,7 @@ use outpost_storage::DifficultyRange;
 
 use crate::cli::Cli;
 use crate::support::BlockList;
+use fly::Fly;
 use values::Environment;
 
 pub use limits::{Guards, Limits};
@@ -43,6 +45,28 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+/// What a node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Computes and serves.
+    Primary,
+    /// Computes.
+    Worker,
+    /// Serves a copy.
+    Replica,
+}
+
+impl Role {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "primary" => Some(Self::Primary),
+            "worker" => Some(Self::Worker),
+            "replica" => Some(Self::Replica),
+            _ => None,
+        }
+    }
 }
 
 /// Workers that take from the same queues.
@@ -89,15 +113,26 @@ impl Config {
     /// [`ConfigError`] about the first value that is wrong, belongs to another role or is not built yet.
     pub fn resolve(cli: &Cli, variables: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let environment = Environment::new(variables);
+        let fly = Fly::detect(&environment);
         values::parse_duration("--max-staleness", &cli.max_staleness)?;
-        match cli.role.as_str() {
-            "primary" => {
-                PrimaryConfig::resolve(cli, &environment).map(|config| Self::Primary(Box::new(config)))
+        match resolve_role(cli, fly.as_ref())? {
+            Role::Primary => PrimaryConfig::resolve(cli, &environment, fly.as_ref())
+                .map(|config| Self::Primary(Box::new(config))),
+            Role::Worker => {
+                WorkerConfig::resolve(cli, &environment).map(|config| Self::Worker(Box::new(config)))
             }
-            "worker" => WorkerConfig::resolve(cli, &environment).map(|config| Self::Worker(Box::new(config))),
-            "replica" => Err(unbuilt("--role replica")),
-            other => Err(ConfigError::wrong("--role", other, "one of primary, worker, replica")),
+            Role::Replica => Err(unbuilt("--role replica")),
         }
+    }
+}
+
+/// The role that is given, else that of the platform's process group, else a primary.
+fn resolve_role(cli: &Cli, fly: Option<&Fly>) -> Result<Role, ConfigError> {
+    match (&cli.role, fly) {
+        (Some(name), _) => Role::parse(name)
+            .ok_or_else(|| ConfigError::wrong("--role", name, "one of primary, worker, replica")),
+        (None, Some(fly)) => Ok(fly.role()?.unwrap_or(Role::Primary)),
+        (None, None) => Ok(Role::Primary),
     }
 }
 

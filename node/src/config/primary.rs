@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use outpost_storage::AssetPlace;
 
+use super::fly::Fly;
 use super::store::{StorePlace, resolve_assets};
 use super::values::{self, ConfigError, Environment};
 use super::{Guards, Limits, Shared, Workers};
@@ -38,7 +39,12 @@ pub struct PrimaryConfig {
 }
 
 impl PrimaryConfig {
-    pub(super) fn resolve(cli: &Cli, environment: &Environment<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn resolve(
+        cli: &Cli,
+        environment: &Environment<'_>,
+        fly: Option<&Fly>,
+    ) -> Result<Self, ConfigError> {
+        fly.map_or(Ok(()), Fly::check_primary_region)?;
         let role = "primary; use --workers for its workers";
         super::refuse_foreign("--queue", !cli.queue.is_empty(), role, "worker")?;
         super::refuse_foreign("--upstream", !cli.upstream.is_empty(), "primary", "replica")?;
@@ -50,7 +56,7 @@ impl PrimaryConfig {
         let assets = resolve_assets(cli)?;
         Ok(Self {
             listen: values::parse_listen(cli.listen.as_deref())?,
-            public_url: cli.public_url.as_deref().map(values::parse_public_url).transpose()?,
+            public_url: resolve_public_url(cli, fly)?,
             data_dir: super::resolve_data_dir(cli)?,
             shared: resolve_shared(cli, environment)?,
             webhook_secret: environment.secret(cli.webhook_secret.as_deref(), &["API_HF_WEBHOOK_SECRET"]),
@@ -60,6 +66,12 @@ impl PrimaryConfig {
             assets,
         })
     }
+}
+
+/// The host name that is given, else that of the app where the platform tells it.
+pub(super) fn resolve_public_url(cli: &Cli, fly: Option<&Fly>) -> Result<Option<String>, ConfigError> {
+    let url = cli.public_url.clone().or_else(|| fly.map(Fly::public_url));
+    url.as_deref().map(values::parse_public_url).transpose()
 }
 
 fn resolve_shared(cli: &Cli, environment: &Environment<'_>) -> Result<Shared, ConfigError> {

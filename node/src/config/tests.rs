@@ -120,6 +120,28 @@ fn wrong_values_are_one_sentence_that_names_the_option() {
 }
 
 #[test]
+fn on_fly_the_process_group_is_the_role_and_the_app_the_public_url() {
+    let machine = |group| [("FLY_APP_NAME", "viewer"), ("FLY_PROCESS_GROUP", group)];
+    let config = resolve_with(&[], &machine("primary")).unwrap();
+    assert_eq!(config.public_url.as_deref(), Some("https://viewer.fly.dev"));
+    let message = resolve_with(&[], &machine("worker")).unwrap_err();
+    assert!(message.contains("--role worker needs"), "{message}");
+    // What is given wins.
+    let given = ["--role", "primary", "--public-url", "https://viewer.example"];
+    let config = resolve_with(&given, &machine("worker")).unwrap();
+    assert_eq!(config.public_url.as_deref(), Some("https://viewer.example"));
+}
+
+#[test]
+fn on_fly_a_primary_outside_of_the_primary_region_is_refused() {
+    let variables = [("FLY_APP_NAME", "viewer"), ("FLY_REGION", "nrt"), ("PRIMARY_REGION", "ams")];
+    for arguments in [&[][..], &["--role", "primary"]] {
+        let message = resolve_with(arguments, &variables).unwrap_err();
+        assert!(message.contains("primary region ams"), "{message}");
+    }
+}
+
+#[test]
 fn what_is_not_built_says_so_and_what_works() {
     for arguments in
         [&["--role", "replica", "--upstream", "http://x:1"][..], &["--sync-listen", "127.0.0.1:8001"]]
