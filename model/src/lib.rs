@@ -1,4 +1,4 @@
-//! The shared vocabulary of Outpost: names, artifacts, assets, entries, jobs, the step graph, planning, error codes,
+//! The shared vocabulary of Outpost: names, artifacts, assets, entries, items, jobs, the step graph, planning, error codes,
 //! webhook events and limits.
 //!
 //! Owns the words and the pure rules that every other crate relies on. Refuses I/O, clocks and randomness: times
@@ -11,6 +11,7 @@ pub mod budget;
 pub mod entry;
 pub mod error_code;
 pub mod graph;
+pub mod items;
 pub mod job;
 pub mod limits;
 pub mod name;
@@ -24,6 +25,7 @@ pub use asset::{AssetPath, AssetSplit, InvalidAssetPath};
 pub use entry::{Body, DatasetRecord, Entry, PUBLIC_URL_PLACEHOLDER, REVISION_PLACEHOLDER, Visibility};
 pub use error_code::ErrorCode;
 pub use graph::{Queue, StepKind};
+pub use items::{Changed, Item, ItemIndex, ItemRange, RangeSum, SetHash};
 pub use job::{Job, JobId, JobState, JobStatus, Lease, NewJob, Priority};
 pub use name::{ConfigName, DatasetName, InvalidName, Revision, SplitName};
 pub use position::{Epoch, Position};

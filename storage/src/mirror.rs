@@ -4,6 +4,7 @@
 //! local store. A damaged record reads as an error, is reported, and is recomputed by the authority's maintenance.
 
 use bytes::Bytes;
+pub use outpost_model::Changed;
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, ErrorCode, Position, Revision};
 
 use crate::error::StorageError;
@@ -21,15 +22,6 @@ pub struct MirrorEntry {
     pub version: [u8; 32],
     /// The response text, as stored (placeholders not rendered).
     pub body: Bytes,
-}
-
-/// A key whose stored answer changed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Changed {
-    /// An entry was written or deleted.
-    Entry(ArtifactKey),
-    /// A dataset's record was written or deleted.
-    Dataset(DatasetName),
 }
 
 /// The local serving copy.

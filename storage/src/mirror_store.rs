@@ -13,7 +13,6 @@ mod core;
 mod damage;
 mod draft;
 mod flush;
-mod item;
 mod keys;
 mod load;
 mod read;
@@ -28,14 +27,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use outpost_model::{Epoch, Position, limits};
+use outpost_model::{Epoch, Position, SetHash, limits};
 
 pub use self::batch::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, PackedBody, Quarantined, SourceId};
 pub use self::core::Applied;
 use self::core::Core;
 use self::damage::DamageLog;
 use self::flush::{Flusher, Published, Unflushed};
-pub use self::item::{ITEM_BYTES, MirrorItem, SetHash};
 use self::records::Meta;
 pub use self::scrub::MirrorScrubReport;
 use crate::error::StorageError;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use outpost_model::Position;
-use outpost_storage::{Changed, Mirror};
+use outpost_storage::Mirror;
 use tokio::sync::watch;
 
-use crate::feed::{Change, ChangeFeed, Changes, FeedError};
+use crate::feed::{ChangeFeed, Changes, FeedError};
 
 /// The feed of a local mirror.
 pub struct MirrorFeed {
@@ -38,7 +38,7 @@ impl ChangeFeed for MirrorFeed {
             return Ok(Changes::Gap);
         }
         let Some(changes) = changes else { return Ok(Changes::Gap) };
-        Ok(Changes::Known(changes.into_iter().map(|(seq, changed)| (seq, change(changed))).collect()))
+        Ok(Changes::Known(changes))
     }
 
     fn watch(&self) -> watch::Receiver<u64> {
@@ -46,17 +46,10 @@ impl ChangeFeed for MirrorFeed {
     }
 }
 
-fn change(changed: Changed) -> Change {
-    match changed {
-        Changed::Entry(key) => Change::Entry(key),
-        Changed::Dataset(dataset) => Change::Dataset(dataset),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use outpost_model::planning::Event;
-    use outpost_model::{DatasetName, Epoch, Priority, Revision, TimestampMs, Visibility};
+    use outpost_model::{Changed, DatasetName, Epoch, Priority, Revision, TimestampMs, Visibility};
     use outpost_storage::{Authority, EmbeddedStore};
 
     use super::*;
@@ -80,7 +73,7 @@ mod tests {
         assert_eq!(*news.borrow_and_update(), submitted.position.seq);
         assert_eq!(feed.position().await.unwrap(), submitted.position);
         let changes = feed.changes_after(start, 10).await.unwrap();
-        assert_eq!(changes, Changes::Known(vec![(submitted.position.seq, Change::Dataset(name))]));
+        assert_eq!(changes, Changes::Known(vec![(submitted.position.seq, Changed::Dataset(name))]));
         let other = Position { epoch: Epoch(!start.epoch.0), ..start };
         assert_eq!(feed.changes_after(other, 10).await.unwrap(), Changes::Gap);
         let future = Position { seq: 99, ..start };

@@ -4,23 +4,14 @@
 //! answers with a gap.
 
 use async_trait::async_trait;
-use outpost_model::{ArtifactKey, DatasetName, Position};
+use outpost_model::{Changed, Position};
 use tokio::sync::watch;
-
-/// Something whose stored answer changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// An entry was written or deleted.
-    Entry(ArtifactKey),
-    /// A dataset's record was written or deleted.
-    Dataset(DatasetName),
-}
 
 /// What a feed knows after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changes {
     /// The next changes in order, each with its seq. Changes that were made together share a seq.
-    Known(Vec<(u64, Change)>),
+    Known(Vec<(u64, Changed)>),
     /// Some changes are not known any more, or the position is of another history.
     Gap,
 }

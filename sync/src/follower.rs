@@ -8,14 +8,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost_model::{Position, limits};
+use outpost_model::{Changed, Position, limits};
 
-use crate::feed::{Change, ChangeFeed, Changes, FeedError};
+use crate::feed::{ChangeFeed, Changes, FeedError};
 
 /// What a follower keeps up to date. Its methods are quick and cannot fail.
 pub trait Sink: Send + 'static {
     /// Takes note that something changed. Taking note twice is the same as once.
-    fn changed(&mut self, change: &Change);
+    fn changed(&mut self, change: &Changed);
 
     /// Drops everything that was derived so far: any of it may have changed.
     fn forget_everything(&mut self);
@@ -120,7 +120,7 @@ impl<S: Sink> Follower<S> {
 }
 
 /// The greatest seq whose changes are all among `changes`: a full batch may end amid changes that share a seq.
-fn last_whole_seq(changes: &[(u64, Change)], limit: usize) -> Option<u64> {
+fn last_whole_seq(changes: &[(u64, Changed)], limit: usize) -> Option<u64> {
     let (last, _) = changes.last()?;
     if changes.len() < limit {
         return Some(*last);

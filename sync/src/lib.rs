@@ -7,5 +7,5 @@ pub mod adapter;
 pub mod feed;
 pub mod follower;
 
-pub use feed::{Change, ChangeFeed, Changes, FeedError};
+pub use feed::{ChangeFeed, Changes, FeedError};
 pub use follower::{Follower, Sink};

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch};
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, Item};
 
 use super::batch::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, Quarantined, SourceId};
 use super::damage::DamageLog;
 use super::draft::{Draft, Known, LogLimits};
 use super::keys;
-use super::records::{DatasetHead, Head, IndexRow, Meta, Stamp, dataset_item};
+use super::records::{DatasetHead, Head, IndexRow, Meta, Stamp};
 use crate::blob::{self, Blob};
 use crate::error::StorageError;
 use crate::kv::Kv;
@@ -272,7 +272,7 @@ impl Draft<'_> {
         }
         self.forget_dataset(&subject, old)?;
         let head = DatasetHead { stamp: self.stamp(seq), dataset: StoredDataset::new(record) };
-        self.index(&dataset_item(record), &dataset_row(&subject));
+        self.index(&Item::of_dataset(record), &dataset_row(&subject));
         self.put(slot, &head);
         self.delete(keys::tombstone(&subject));
         self.log(seq, &subject);
@@ -318,7 +318,7 @@ impl Draft<'_> {
             Known::Absent => Ok(()),
             Known::Damaged => self.unindex_unknown(subject),
             Known::Present((_, record)) => {
-                self.unindex(&dataset_item(&record), &dataset_row(subject));
+                self.unindex(&Item::of_dataset(&record), &dataset_row(subject));
                 Ok(())
             }
         }

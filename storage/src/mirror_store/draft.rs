@@ -6,11 +6,10 @@
 
 use std::collections::HashMap;
 
-use outpost_model::ArtifactKey;
+use outpost_model::{ArtifactKey, Item, TimestampMs};
 
 use super::batch::{Quarantined, SourceId};
 use super::damage::DamageLog;
-use super::item::MirrorItem;
 use super::keys;
 use super::records::{Head, IndexRow, Meta, QuarantineRow, SourceRow, Stamp, Tombstone};
 use crate::blob;
@@ -114,14 +113,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a record to the index, the set hash and the counters.
-    pub(super) fn index(&mut self, item: &MirrorItem, row: &IndexRow) {
+    pub(super) fn index(&mut self, item: &Item, row: &IndexRow) {
         self.meta.set_hash.add(item);
         self.count(row, |count, by| *count = count.saturating_add(by));
         self.put(keys::index(item), row);
     }
 
     /// Takes back [`Draft::index`].
-    pub(super) fn unindex(&mut self, item: &MirrorItem, row: &IndexRow) {
+    pub(super) fn unindex(&mut self, item: &Item, row: &IndexRow) {
         self.meta.set_hash.remove(item);
         self.count(row, |count, by| *count = count.saturating_sub(by));
         self.delete(keys::index(item));
@@ -138,7 +137,7 @@ impl<'a> Draft<'a> {
 
     /// Takes a record out of the index whose head does not say what its item was. Goes through the whole index.
     pub(super) fn unindex_unknown(&mut self, subject: &Changed) -> Result<(), StorageError> {
-        let wanted = MirrorItem::new(subject, outpost_model::TimestampMs(0), &[0; 32]).key_hash;
+        let wanted = Item::new(subject, TimestampMs(0), &[0; 32]).key_hash;
         let mut found = Vec::new();
         for pair in self.kv.state.prefix(&[keys::INDEX]) {
             let (key, value) = pair?;

@@ -4,9 +4,9 @@
 //! apart and numbers are big-endian, so that order in the tree is order in time. The prefix `g` is that of
 //! [`crate::blob::GARBAGE`].
 
-use outpost_model::{ArtifactKey, DatasetName};
+use outpost_model::items::{ITEM_BYTES, subject_bytes};
+use outpost_model::{ArtifactKey, DatasetName, Item};
 
-use super::item::{self, ITEM_BYTES, MirrorItem};
 use crate::mirror::Changed;
 
 /// The format version, outside any record so that every version of the code can read it.
@@ -41,7 +41,7 @@ pub(super) fn dataset(dataset: &DatasetName) -> Vec<u8> {
 }
 
 pub(super) fn tombstone(subject: &Changed) -> Vec<u8> {
-    with_prefix(TOMBSTONES, &item::subject_bytes(subject))
+    with_prefix(TOMBSTONES, &subject_bytes(subject))
 }
 
 pub(super) fn source(source: &[u8]) -> Vec<u8> {
@@ -52,14 +52,14 @@ pub(super) fn quarantine(source: &[u8]) -> Vec<u8> {
     with_prefix(QUARANTINE, source)
 }
 
-pub(super) fn index(item: &MirrorItem) -> Vec<u8> {
+pub(super) fn index(item: &Item) -> Vec<u8> {
     with_prefix(INDEX, &item.to_bytes())
 }
 
 /// The item of an index key.
-pub(super) fn item(key: &[u8]) -> Option<MirrorItem> {
+pub(super) fn item(key: &[u8]) -> Option<Item> {
     let bytes: &[u8; ITEM_BYTES] = key.get(1..)?.try_into().ok()?;
-    Some(MirrorItem::from_bytes(bytes))
+    Some(Item::from_bytes(bytes))
 }
 
 /// The `number`th change at `seq`.

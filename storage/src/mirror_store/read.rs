@@ -6,11 +6,10 @@
 use std::fmt::Display;
 use std::sync::atomic::Ordering;
 
-use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Position, TimestampMs};
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Item, Position, TimestampMs};
 use tokio::sync::watch;
 
 use super::batch::{EntryPut, PackedBody, Quarantined, SourceId};
-use super::item::MirrorItem;
 use super::records::{DatasetHead, Head, IndexRow, QuarantineRow, SourceRow};
 use super::{MirrorStore, keys};
 use crate::blob::{self, Read};
@@ -92,7 +91,7 @@ impl MirrorStore {
     ///
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails.
-    pub fn item(&self, key: &ArtifactKey) -> Result<Option<(MirrorItem, u64)>, StorageError> {
+    pub fn item(&self, key: &ArtifactKey) -> Result<Option<(Item, u64)>, StorageError> {
         let subject = Changed::Entry(key.clone());
         let head = self.missing_when_damaged(&subject, read_head(key, self.reader()?))?;
         Ok(head.map(|head| (head.item(&subject), head.stamp.seq)))
@@ -104,9 +103,9 @@ impl MirrorStore {
     /// [`StorageError::Engine`] when the disk fails.
     pub fn items_from(
         &self,
-        from: &MirrorItem,
+        from: &Item,
         limit: usize,
-    ) -> Result<Vec<(MirrorItem, Option<Changed>)>, StorageError> {
+    ) -> Result<Vec<(Item, Option<Changed>)>, StorageError> {
         let mut items = Vec::new();
         for pair in self.reader()?.state.from(&keys::index(from)).take(limit) {
             let (key, value) = pair?;

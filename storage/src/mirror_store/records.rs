@@ -4,9 +4,10 @@
 //! longer fits the model's rules is damage, never a panic.
 
 use bincode::{Decode, Encode};
-use outpost_model::{DatasetName, DatasetRecord, Epoch, ErrorCode, Position, Revision, TimestampMs};
+use outpost_model::{
+    DatasetName, DatasetRecord, Epoch, ErrorCode, Item, Position, Revision, SetHash, TimestampMs,
+};
 
-use super::item::{MirrorItem, SetHash, dataset_version};
 use crate::blob::Blob;
 use crate::error::StorageError;
 use crate::mirror::Changed;
@@ -91,8 +92,8 @@ impl Head {
         stored::revision(&self.revision)
     }
 
-    pub(super) fn item(&self, subject: &Changed) -> MirrorItem {
-        MirrorItem::new(subject, TimestampMs(self.updated_at_ms), &self.version)
+    pub(super) fn item(&self, subject: &Changed) -> Item {
+        Item::new(subject, TimestampMs(self.updated_at_ms), &self.version)
     }
 }
 
@@ -112,11 +113,6 @@ impl DatasetHead {
     pub(super) fn record(&self, name: &DatasetName) -> Result<DatasetRecord, StorageError> {
         self.dataset.clone().into_record(name.clone())
     }
-}
-
-/// The item of a dataset's record.
-pub(super) fn dataset_item(record: &DatasetRecord) -> MirrorItem {
-    MirrorItem::new(&Changed::Dataset(record.dataset.clone()), record.checked_at, &dataset_version(record))
 }
 
 /// What the reconciliation index keeps beside an item.

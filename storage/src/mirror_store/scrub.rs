@@ -6,12 +6,12 @@
 
 use std::collections::HashSet;
 
-use outpost_model::{ArtifactKey, DatasetName};
+use outpost_model::items::subject_bytes;
+use outpost_model::{ArtifactKey, DatasetName, Item, SetHash};
 
 use super::core::{Core, dataset_row, entry_row};
 use super::draft::Draft;
-use super::item::SetHash;
-use super::records::{DatasetHead, Head, Meta, dataset_item};
+use super::records::{DatasetHead, Head, Meta};
 use super::{MirrorStore, keys, read};
 use crate::blob;
 use crate::error::StorageError;
@@ -147,10 +147,10 @@ enum Sound {
 }
 
 impl Sound {
-    fn item(&self, subject: &Changed) -> super::item::MirrorItem {
+    fn item(&self, subject: &Changed) -> Item {
         match self {
             Self::Entry(head) => head.item(subject),
-            Self::Dataset(record) => dataset_item(record),
+            Self::Dataset(record) => Item::of_dataset(record),
         }
     }
 
@@ -203,7 +203,7 @@ fn recount(core: &mut Core) -> Result<(), StorageError> {
     let mut sound = HashSet::new();
     each_sound(&kv, |subject, found| {
         draft.index(&found.item(subject), &found.row(subject));
-        sound.insert(super::item::subject_bytes(subject));
+        sound.insert(subject_bytes(subject));
     })?;
     for prefix in [keys::ENTRIES, keys::DATASETS] {
         for pair in kv.state.prefix(&[prefix]) {

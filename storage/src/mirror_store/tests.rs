@@ -4,7 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use outpost_model::{
-    ArtifactKey, DatasetRecord, Entry, Epoch, ErrorCode, Position, StepKind, TimestampMs, Visibility,
+    ArtifactKey, DatasetRecord, Entry, Epoch, ErrorCode, Item, Position, SetHash, StepKind, TimestampMs,
+    Visibility,
 };
 
 use super::*;
@@ -78,13 +79,13 @@ fn body_of(store: &MirrorStore, key: &ArtifactKey) -> Option<Bytes> {
 /// The set hash of everything that reads back, made from scratch.
 fn hash_of_contents(store: &MirrorStore) -> (u64, SetHash) {
     let (mut count, mut hash) = (0, SetHash::default());
-    let start = MirrorItem { updated_at: TimestampMs(0), key_hash: [0; 16], version_hash: [0; 16] };
+    let start = Item { updated_at: TimestampMs(0), key_hash: [0; 16], version_hash: [0; 16] };
     for (item, subject) in store.items_from(&start, usize::MAX).unwrap() {
         match subject.unwrap() {
             Changed::Entry(key) => assert_eq!(store.item(&key).unwrap().unwrap().0, item),
             Changed::Dataset(name) => {
                 let stored = store.dataset(&name).unwrap().unwrap();
-                assert_eq!(records::dataset_item(&stored), item);
+                assert_eq!(Item::of_dataset(&stored), item);
             }
         }
         count += 1;

@@ -19,7 +19,7 @@ type Write = Box<dyn FnOnce(&mut History) + Send>;
 
 struct History {
     position: Position,
-    changes: Vec<(u64, Change)>,
+    changes: Vec<(u64, Changed)>,
     /// Changes up to here are forgotten.
     trimmed_to: u64,
     failures_left: usize,
@@ -35,8 +35,8 @@ impl History {
     }
 }
 
-fn change(name: &str) -> Change {
-    Change::Dataset(DatasetName::new(name).unwrap())
+fn change(name: &str) -> Changed {
+    Changed::Dataset(DatasetName::new(name).unwrap())
 }
 
 impl Fake {
@@ -91,7 +91,7 @@ impl ChangeFeed for Fake {
 
 #[derive(Debug, PartialEq)]
 enum Told {
-    Changed(Change),
+    Changed(Changed),
     Forget,
     Reached(Position),
 }
@@ -99,7 +99,7 @@ enum Told {
 struct Recorder(mpsc::UnboundedSender<Told>);
 
 impl Sink for Recorder {
-    fn changed(&mut self, change: &Change) {
+    fn changed(&mut self, change: &Changed) {
         self.0.send(Told::Changed(change.clone())).unwrap();
     }
 
@@ -144,7 +144,7 @@ impl Running {
 
 fn names(told: &[Told]) -> Vec<String> {
     let name = |told: &Told| match told {
-        Told::Changed(Change::Dataset(name)) => Some(name.to_string()),
+        Told::Changed(Changed::Dataset(name)) => Some(name.to_string()),
         _ => None,
     };
     told.iter().filter_map(name).collect()

@@ -42,7 +42,7 @@ fn check(store: &MirrorStore, at: u64) {
         let expected = written(seq);
         assert!(body_of(store, &expected.key).unwrap() == expected.body, "seq {seq} at {at}");
         let subject = Changed::Entry(expected.key.clone());
-        hash.add(&MirrorItem::new(&subject, expected.updated_at, &expected.version()));
+        hash.add(&Item::new(&subject, expected.updated_at, &expected.version()));
     }
     assert_eq!((store.summary().set_hash, store.summary().entries), (hash, at - first + 1));
     assert_eq!(hash_of_contents(store).1, hash);

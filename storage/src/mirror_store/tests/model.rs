@@ -54,10 +54,10 @@ impl Model {
         for (split, (body, updated_at, _)) in &self.entries {
             let stored = entry(&rows_of("u/d", split), *updated_at, body.clone());
             let subject = Changed::Entry(stored.key.clone());
-            hash.add(&MirrorItem::new(&subject, stored.updated_at, &stored.version()));
+            hash.add(&Item::new(&subject, stored.updated_at, &stored.version()));
         }
         for (name, checked_at) in &self.datasets {
-            hash.add(&records::dataset_item(&record(name, *checked_at, Visibility::Gated)));
+            hash.add(&Item::of_dataset(&record(name, *checked_at, Visibility::Gated)));
         }
         hash
     }
