@@ -3,6 +3,10 @@
 //! Those that dataset-viewer exposes as environment variables are defaults here and can be changed under its names
 //! (worker-and-store.md section 7); [`FirstRowsLimits`] and [`NamesLimits`] carry the configured values.
 
+mod sync;
+
+pub use sync::*;
+
 /// Config names are at most this long.
 pub const CONFIG_NAME_BYTES_MAX: usize = 255;
 /// Split names are at most this long.

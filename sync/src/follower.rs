@@ -1,132 +1,116 @@
-//! The follower: tells a sink of every change of a feed, in order, or to forget everything.
+//! The follower: keeps a node's mirror what its upstream's is (PROTOCOL.md section 5).
 //!
-//! Owns the promise that a sink misses nothing: after each call it knows every change up to the position reached, or it
-//! was told to forget and starts over from there. A change may be told twice, never out of order and never after the
-//! position that contains it. A feed that fails is asked again; the sink forgets, because meanwhile it cannot know.
+//! Owns which upstream is followed and when the next one is tried. Nothing that an upstream does ends it: what it sends
+//! wrong is refused, what it fails at is tried again after a back-off, and the mirror serves what it has meanwhile.
 
-use std::future::Future;
+mod gather;
+mod reconcile;
+mod session;
+mod status;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost_model::{Changed, Position, limits};
+use outpost_model::limits;
 
-use crate::feed::{ChangeFeed, Changes, FeedError};
+use crate::call::{CallError, Upstream};
+use crate::freshness::Freshness;
+use crate::history::{self, Mine, Unfit};
+use crate::source::{StageError, StoreError, Target};
+use crate::wire;
 
-/// What a follower keeps up to date. Its methods are quick and cannot fail.
-pub trait Sink: Send + 'static {
-    /// Takes note that something changed. Taking note twice is the same as once.
-    fn changed(&mut self, change: &Changed);
+pub use self::status::{FollowerStatus, Phase, StatusBoard};
 
-    /// Drops everything that was derived so far: any of it may have changed.
-    fn forget_everything(&mut self);
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum End {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Stage(#[from] StageError),
+    /// The mirror is not what the upstream has at the same position.
+    #[error("the mirror differs from the upstream's at the same position")]
+    Differs,
+    /// Damaged records wait to be fetched.
+    #[error("damaged records wait to be fetched again")]
+    Damaged,
+    /// The upstream ended the tail: its history or its log does.
+    #[error("the upstream ended the tail")]
+    Ended,
+    /// A more preferred upstream is back.
+    #[error("a preferred upstream is back")]
+    Return,
+}
 
-    /// Takes note that everything up to `position` was told.
-    fn reached(&mut self, position: Position);
+/// What a session begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// Going on from where the mirror stands, if that is possible.
+    Resume,
+    /// Comparing everything.
+    Reconcile,
 }
 
 /// See the module.
-pub struct Follower<S> {
-    feed: Arc<dyn ChangeFeed>,
-    sink: S,
-    /// Everything up to here was told; `None` when the sink must forget first.
-    at: Option<Position>,
-    retry_after: Duration,
+pub struct Follower {
+    target: Arc<dyn Target>,
+    upstreams: Vec<Arc<dyn Upstream>>,
+    board: Arc<StatusBoard>,
+    freshness: Arc<Freshness>,
+    random: fastrand::Rng,
 }
 
-impl<S: Sink> Follower<S> {
-    /// A follower that begins where the feed stands when it is first asked, with an empty sink.
+impl Follower {
+    /// Follows `upstreams`, the preferred one first. `seed` spreads the back-offs of many nodes.
     #[must_use]
-    pub fn new(feed: Arc<dyn ChangeFeed>, sink: S) -> Self {
-        let retry_after = Duration::from_millis(limits::FOLLOW_RETRY_MS);
-        Self { feed, sink, at: None, retry_after }
+    pub fn new(
+        target: Arc<dyn Target>,
+        upstreams: Vec<Arc<dyn Upstream>>,
+        board: Arc<StatusBoard>,
+        freshness: Arc<Freshness>,
+        seed: u64,
+    ) -> Self {
+        Self { target, upstreams, board, freshness, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// As [`Follower::new`], for a sink that holds what follows from everything up to `position`.
-    #[must_use]
-    pub fn resuming(feed: Arc<dyn ChangeFeed>, sink: S, position: Position) -> Self {
-        Self { at: Some(position), ..Self::new(feed, sink) }
-    }
-
-    /// Follows until `shutdown` resolves or the feed ends; returns the sink as it was then left.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> S {
-        let mut shutdown = std::pin::pin!(shutdown);
-        let mut news = self.feed.watch();
+    /// Follows for ever.
+    pub async fn run(mut self) {
+        let mut failures = 0_u32;
+        let mut begin = Begin::Resume;
         loop {
-            // Marked as seen before reading, so that a change during the read wakes the follower again.
-            news.borrow_and_update();
-            let caught_up = tokio::select! {
-                () = &mut shutdown => return self.sink,
-                caught_up = self.catch_up() => caught_up,
-            };
-            let retry = match caught_up {
-                Ok(()) => None,
-                Err(error) => {
-                    tracing::warn!(%error, "lost track of a feed, trying again");
-                    self.at = None;
-                    self.sink.forget_everything();
-                    Some(self.retry_after)
+            let mut next = None;
+            for index in 0..self.upstreams.len() {
+                let (end, was_told) = self.session(index, begin).await;
+                self.board.ended(&end.to_string());
+                begin = Begin::Resume;
+                tracing::info!(upstream = self.upstreams[index].name(), cause = %end, "a session with an upstream ended");
+                if matches!(end, End::Differs | End::Damaged | End::Stage(_)) {
+                    begin = Begin::Reconcile;
                 }
-            };
-            tokio::select! {
-                () = &mut shutdown => return self.sink,
-                changed = news.changed(), if retry.is_none() => if changed.is_err() { return self.sink },
-                () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
+                if was_told || end == End::Return || begin == Begin::Reconcile {
+                    next = Some(was_told);
+                    break;
+                }
             }
+            failures = if next == Some(true) { 0 } else { failures.saturating_add(1) };
+            tokio::time::sleep(self.back_off(failures)).await;
         }
     }
 
-    /// Tells everything that the feed has. Each wait happens between two consistent states of the sink, so that it may
-    /// be given up at any of them.
-    async fn catch_up(&mut self) -> Result<(), FeedError> {
-        let mut limit = limits::FOLLOW_BATCH_MAX;
-        loop {
-            let head = self.feed.position().await?;
-            let Some(at) = self.at.filter(|at| at.epoch == head.epoch && at.seq <= head.seq) else {
-                self.start_over(head);
-                continue;
-            };
-            if at == head {
-                return Ok(());
-            }
-            let Changes::Known(changes) = self.feed.changes_after(at, limit).await? else {
-                tracing::info!(from = %at, to = %head, "the feed does not reach back, starting over");
-                self.start_over(head);
-                continue;
-            };
-            for (_, change) in &changes {
-                self.sink.changed(change);
-            }
-            match last_whole_seq(&changes, limit) {
-                None if changes.is_empty() => self.advance(head),
-                // More changes were made together than fit: all of them must be told before any counts.
-                None => limit = limit.saturating_mul(2),
-                Some(seq) => {
-                    self.advance(Position { seq, ..at });
-                    limit = limits::FOLLOW_BATCH_MAX;
-                }
-            }
-        }
+    /// Full jitter: anything between nothing and a bound that doubles.
+    fn back_off(&mut self, failures: u32) -> Duration {
+        let bound_ms = limits::SYNC_BACKOFF_MS_MIN.saturating_mul(1 << failures.min(16));
+        Duration::from_millis(self.random.u64(0..=bound_ms.min(limits::SYNC_BACKOFF_MS_MAX)))
     }
 
-    fn start_over(&mut self, head: Position) {
-        self.sink.forget_everything();
-        self.advance(head);
-    }
-
-    fn advance(&mut self, position: Position) {
-        self.at = Some(position);
-        self.sink.reached(position);
+    /// Whether the upstream with this head may be followed.
+    pub(crate) fn check(&self, head: &wire::Head) -> Result<(), Unfit> {
+        let left = self.target.head().left;
+        let mine = Mine { node: self.board.node(), position: self.target.visible(), left: &left };
+        history::check(&mine, head)
     }
 }
-
-/// The greatest seq whose changes are all among `changes`: a full batch may end amid changes that share a seq.
-fn last_whole_seq(changes: &[(u64, Changed)], limit: usize) -> Option<u64> {
-    let (last, _) = changes.last()?;
-    if changes.len() < limit {
-        return Some(*last);
-    }
-    changes.iter().rev().map(|(seq, _)| *seq).find(|seq| seq < last)
-}
-
-#[cfg(test)]
-mod tests;

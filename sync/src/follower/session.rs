@@ -1,0 +1,203 @@
+//! A session with one upstream: from the first call to the end of the tail.
+//!
+//! Owns what is checked of each message before it counts. Beside the tail it asks for the head once a second, which is
+//! what the age is known from, and looks at the preferred upstreams now and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outpost_model::items::SetHash;
+use outpost_model::limits;
+use tokio::time::Instant;
+
+use super::gather::Gather;
+use super::status::Phase;
+use super::{Begin, End, Follower};
+use crate::call::{Answer, Call, CallError, RefusalCode, Upstream, unexpected};
+use crate::record;
+use crate::wire::{self, Message};
+
+impl Follower {
+    /// Runs one session; returns why it ended and whether the mirror was kept up to date for a while.
+    pub(super) async fn session(&self, index: usize, begin: Begin) -> (End, bool) {
+        self.target.room().await;
+        let upstream = Arc::clone(&self.upstreams[index]);
+        self.board.change(|status| {
+            status.sessions += 1;
+            status.upstream = Some(upstream.name().to_owned());
+        });
+        let tail = match self.open(&*upstream, begin).await {
+            Ok(tail) => tail,
+            Err(end) => return (end, false),
+        };
+        self.board.change(|status| status.phase = Phase::Following);
+        let began = Instant::now();
+        let end = tokio::select! {
+            biased;
+            end = self.follow(tail) => end,
+            end = self.keep_asking(&*upstream) => end,
+            end = self.look_for_preferred(index) => end,
+            end = self.watch_damage() => end,
+        };
+        let was_told = began.elapsed() > Duration::from_millis(limits::SYNC_SILENCE_MS_MAX);
+        (end, was_told)
+    }
+
+    /// A tail from where the mirror stands, reconciled if it must be.
+    async fn open(&self, upstream: &dyn Upstream, begin: Begin) -> Result<Answer, End> {
+        let at = self.target.visible();
+        if at.seq == 0 || begin == Begin::Reconcile {
+            return self.reconcile(upstream).await;
+        }
+        let request = wire::Tail { node: self.board.node().0, epoch: at.epoch.0, seq: at.seq };
+        match self.open_tail(upstream, request).await {
+            Ok((tail, _)) => Ok(tail),
+            Err(End::Call(CallError::Refused(refusal)))
+                if matches!(refusal.code, RefusalCode::ForeignHistory | RefusalCode::Gap) =>
+            {
+                tracing::info!(upstream = upstream.name(), cause = %refusal, "reconciling");
+                self.reconcile(upstream).await
+            }
+            Err(end) => Err(end),
+        }
+    }
+
+    /// Opens a tail and checks its head.
+    pub(super) async fn open_tail(
+        &self,
+        upstream: &dyn Upstream,
+        request: wire::Tail,
+    ) -> Result<(Answer, wire::Head), End> {
+        let mut tail = self.call(upstream, Call::Tail, request).await?;
+        let head = self.expect_head(&mut tail).await?;
+        Ok((tail, head))
+    }
+
+    pub(super) async fn call(
+        &self,
+        upstream: &dyn Upstream,
+        call: Call,
+        request: impl Into<Message>,
+    ) -> Result<Answer, End> {
+        self.board.change(|status| status.round_trips += 1);
+        Ok(Answer::of(upstream, call, request.into()).await?)
+    }
+
+    /// The head that an answer begins with, of an upstream that may be followed.
+    pub(super) async fn expect_head(&self, answer: &mut Answer) -> Result<wire::Head, End> {
+        match answer.expect().await? {
+            Message::Head(head) => {
+                self.check(&head)?;
+                self.board.heard(&head);
+                Ok(head)
+            }
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    async fn follow(&self, mut tail: Answer) -> End {
+        let epoch = self.target.visible().epoch;
+        let left = self.target.head().left;
+        let mut gather = Gather::new(Arc::clone(&self.target), epoch, left);
+        loop {
+            match self.follow_one(&mut tail, &mut gather).await {
+                Ok(true) => {}
+                Ok(false) => return End::Ended,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Takes one message; false at the end.
+    async fn follow_one(&self, tail: &mut Answer, gather: &mut Gather) -> Result<bool, End> {
+        let Some(message) = tail.next().await? else { return Ok(false) };
+        match message {
+            Message::Head(head) => self.heard(&head)?,
+            Message::Records(records) => gather.add(self.changes_of(records)?).await?,
+            Message::Reached(reached) => {
+                gather.finish(reached.seq, reached.set_hash.map(SetHash::from_bytes)).await?;
+                self.freshness.stands_at(self.target.visible());
+            }
+            other => return Err(unexpected(&other).into()),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn changes_of(&self, records: wire::Records) -> Result<Vec<record::Change>, End> {
+        let changes = record::changes_of(records).map_err(|error| CallError::Nonsense(error.to_string()))?;
+        let bytes: usize = changes.iter().map(record::Change::bytes).sum();
+        self.board.change(|status| {
+            status.received_records += changes.len() as u64;
+            status.received_bytes += bytes as u64;
+        });
+        Ok(changes)
+    }
+
+    /// Takes note of where the upstream stands; at the same position both must be the same.
+    fn heard(&self, head: &wire::Head) -> Result<(), End> {
+        self.check(head)?;
+        self.board.heard(head);
+        let (position, set_hash) = self.target.visible_hash();
+        let theirs = record::position((head.epoch, head.seq));
+        if theirs.epoch != position.epoch {
+            return Err(End::Ended);
+        }
+        if let (true, Some(mine), Some(theirs)) = (theirs == position, set_hash, head.set_hash)
+            && mine.to_bytes() != theirs
+        {
+            self.board.change(|status| status.differences += 1);
+            return Err(End::Differs);
+        }
+        Ok(())
+    }
+
+    /// Asks for the head once a second. An answer that fails leaves the age growing; the tail decides on the session.
+    async fn keep_asking(&self, upstream: &dyn Upstream) -> End {
+        loop {
+            let asked = self.freshness.moment();
+            if let Ok(head) = self.ask(upstream).await {
+                if let Err(end) = self.heard(&head) {
+                    return end;
+                }
+                if let Some(age_ms) = head.age_ms {
+                    let position = record::position((head.epoch, head.seq));
+                    let age = Duration::from_millis(age_ms);
+                    self.freshness.told(asked, position, age, self.target.visible());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(limits::SYNC_HEARTBEAT_MS)).await;
+        }
+    }
+
+    async fn ask(&self, upstream: &dyn Upstream) -> Result<wire::Head, CallError> {
+        let request = wire::Compare { node: self.board.node().0, ranges: Vec::new() };
+        let mut answer = Answer::of(upstream, Call::Head, request.into()).await?;
+        match answer.expect().await? {
+            Message::Head(head) => Ok(head),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Returns when an upstream before `index` can be followed.
+    async fn look_for_preferred(&self, index: usize) -> End {
+        loop {
+            tokio::time::sleep(Duration::from_millis(limits::SYNC_RETURN_MS)).await;
+            for upstream in &self.upstreams[..index] {
+                if let Ok(head) = self.ask(&**upstream).await
+                    && self.check(&head).is_ok()
+                {
+                    return End::Return;
+                }
+            }
+        }
+    }
+
+    async fn watch_damage(&self) -> End {
+        loop {
+            if !self.target.damaged(1).is_empty() {
+                return End::Damaged;
+            }
+            self.target.damage_news().await;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `fill`: the records that a follower lacks in some ranges, and the items that it has and this node does not.
+//!
+//! Owns the order of reads that makes the answer true: the head is read before anything, so all that is sent is at
+//! least as new; and nothing is sent before it is on disk. What changes meanwhile is the tail's to tell.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use outpost_model::items::{Changed, Item, ItemRange};
+use outpost_model::limits;
+
+use super::{Ended, Out, Server};
+use crate::record::{self, subject_from_wire, subject_to_wire};
+use crate::source::Source;
+use crate::wire;
+use crate::{frame, ranges};
+
+/// Writes the whole answer.
+pub(super) async fn fill(
+    server: Arc<Server>,
+    head: wire::Head,
+    request: wire::Fill,
+    out: Out,
+) -> Result<(), Ended> {
+    let source = &*server.source;
+    let seq = head.seq;
+    out.send(head).await?;
+    for wanted in &request.ranges {
+        fill_range(source, seq, wanted, &out).await?;
+    }
+    let subjects: Result<Vec<_>, _> = request.subjects.iter().map(subject_from_wire).collect();
+    let subjects = subjects.map_err(|error| Ended::Failed(error.to_string()))?;
+    send_records(source, seq, &subjects, true, &out).await?;
+    // Everything that was sent is at or before this.
+    let reached = source.head().position.seq;
+    out.send(wire::Reached { seq: reached, set_hash: None }).await
+}
+
+async fn fill_range(source: &dyn Source, seq: u64, wanted: &wire::FillRange, out: &Out) -> Result<(), Ended> {
+    let mut range = ranges::range(&wanted.from, wanted.to.as_ref());
+    let mut theirs: HashSet<Item> = record::items(&wanted.items).into_iter().collect();
+    loop {
+        let page = source.items(&range, limits::SYNC_FILL_PAGE_ITEMS).await?;
+        let lacking: Vec<Item> = page.iter().filter(|item| !theirs.remove(item)).copied().collect();
+        // An item that is no more has changed since: the tail tells how.
+        let subjects: Vec<Changed> = source.subjects_of(&lacking).await?.into_iter().flatten().collect();
+        send_records(source, seq, &subjects, false, out).await?;
+        let Some(last) = page.last().filter(|_| page.len() == limits::SYNC_FILL_PAGE_ITEMS) else { break };
+        range = ItemRange { from: last.successor(), to: range.to };
+    }
+    let mut gone: Vec<_> = theirs.into_iter().map(|item| item.to_bytes()).collect();
+    gone.sort_unstable();
+    for items in gone.chunks(limits::SYNC_FILL_ITEMS_PER_CALL_MAX) {
+        out.send(wire::Gone { items: items.to_vec() }).await?;
+    }
+    Ok(())
+}
+
+/// Sends records in frames of a bounded size. All carry `seq`, so that whatever the tail tells from there on wins.
+async fn send_records(
+    source: &dyn Source,
+    seq: u64,
+    subjects: &[Changed],
+    tells_absence: bool,
+    out: &Out,
+) -> Result<(), Ended> {
+    let mut rest = subjects;
+    while !rest.is_empty() {
+        let records = source.records(rest, limits::SYNC_FRAME_BYTES_TARGET).await?;
+        source.settled().await?;
+        let (now, later) = rest.split_at(records.len().clamp(1, rest.len()));
+        let mut message = wire::Records::default();
+        for (subject, record) in now.iter().zip(records) {
+            match record {
+                Some(record) => message.puts.push((seq, record.to_wire())),
+                None if tells_absence => message.deleted.push((seq, subject_to_wire(subject))),
+                None => {}
+            }
+        }
+        out.send_frame(frame::encode(&message.into())).await?;
+        rest = later;
+    }
+    Ok(())
+}
