@@ -92,6 +92,22 @@ impl Item {
     }
 }
 
+impl Item {
+    /// The least item that is greater.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        let mut bytes = self.to_bytes();
+        for byte in bytes.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Self::from_bytes(&bytes);
+            }
+        }
+        // Nothing is greater than the greatest, which no hash will ever be.
+        *self
+    }
+}
+
 fn short(hash: &[u8; 32]) -> [u8; SHORT_HASH_BYTES] {
     let mut bytes = [0; SHORT_HASH_BYTES];
     bytes.copy_from_slice(&hash[..SHORT_HASH_BYTES]);

@@ -110,7 +110,7 @@ impl Follower {
     /// Whether the upstream with this head may be followed.
     pub(crate) fn check(&self, head: &wire::Head) -> Result<(), Unfit> {
         let left = self.target.head().left;
-        let mine = Mine { node: self.board.node(), position: self.target.visible(), left: &left };
+        let mine = Mine { node: self.board.me(), position: self.target.visible(), left: &left };
         history::check(&mine, head)
     }
 }

@@ -49,7 +49,8 @@ pub enum FrameError {
     Cut,
 }
 
-fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<SYNC_DECODE_BYTES_MAX>> {
+fn config()
+-> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<SYNC_DECODE_BYTES_MAX>> {
     bincode::config::standard().with_limit::<SYNC_DECODE_BYTES_MAX>()
 }
 
@@ -63,7 +64,8 @@ pub fn encode(message: &Message) -> Bytes {
         .filter(|packed| packed.len() < raw.len());
     let flags = if packed.is_some() { IS_COMPRESSED } else { 0 };
     let payload = packed.as_deref().unwrap_or(&raw);
-    let length = |bytes: usize| u32::try_from(bytes).expect("messages are put together within the frame's limit");
+    let length =
+        |bytes: usize| u32::try_from(bytes).expect("messages are put together within the frame's limit");
     let mut frame = BytesMut::with_capacity(HEADER_BYTES + payload.len());
     frame.put_slice(&MAGIC);
     frame.put_slice(&[VERSION, message.kind(), flags, 0]);

@@ -72,7 +72,10 @@ pub fn check(mine: &Mine<'_>, theirs: &wire::Head) -> Result<(), Unfit> {
         return Err(Unfit::Loop);
     }
     let length = theirs.path.len();
-    if length == 0 || length >= outpost_model::limits::SYNC_PATH_MAX || theirs.path.last() != Some(&theirs.node) {
+    if length == 0
+        || length >= outpost_model::limits::SYNC_PATH_MAX
+        || theirs.path.last() != Some(&theirs.node)
+    {
         return Err(Unfit::Path(length));
     }
     if !theirs.is_filled {

@@ -1,11 +1,23 @@
-//! How nodes keep up with an authority.
+//! How nodes keep copies of each other (docs/PROTOCOL.md).
 //!
-//! Owns following a feed of changes. Meets stores and networks through traits that are defined here; only the
-//! adapter knows a store. A follower that cannot know what changed says so, and never guesses.
+//! Owns the protocol: frames, the feed that a node serves, the follower that pulls it, what a follower may accept, how
+//! old its state is, and the relay of webhooks. Meets stores and networks through traits that are defined here; only
+//! [`adapter`] knows a store and only [`http`] a socket. Whatever a peer sends, the cost of refusing it is bounded.
 
-pub mod adapter;
-pub mod feed;
+pub mod call;
 pub mod follower;
+pub mod frame;
+pub mod freshness;
+pub mod history;
+pub mod node_id;
+pub mod ranges;
+pub mod record;
+pub mod server;
+pub mod source;
+pub mod wire;
 
-pub use feed::{ChangeFeed, Changes, FeedError};
-pub use follower::{Follower, Sink};
+pub use call::{Answer, Call, CallError, Refusal, RefusalCode, Upstream};
+pub use follower::{Follower, StatusBoard};
+pub use freshness::{Freshness, WallClock};
+pub use node_id::NodeId;
+pub use server::{Server, Standing};

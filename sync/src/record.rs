@@ -123,7 +123,9 @@ impl Record {
     /// [`InvalidRecord`].
     pub fn from_wire(put: wire::Put) -> Result<Self, InvalidRecord> {
         match put {
-            wire::Put::Entry(entry) => EntryRecord::from_wire(entry).map(|entry| Self::Entry(Box::new(entry))),
+            wire::Put::Entry(entry) => {
+                EntryRecord::from_wire(entry).map(|entry| Self::Entry(Box::new(entry)))
+            }
             wire::Put::Dataset(dataset) => Ok(Self::Dataset(DatasetRecord {
                 dataset: dataset_name(&dataset.name)?,
                 revision: revision(&dataset.revision)?,

@@ -142,7 +142,10 @@ impl Server {
         if head.is_filled {
             return Ok(head);
         }
-        Err(Refusal::new(RefusalCode::NotFilled, "this node has no data yet; it will, once its own upstream was reached"))
+        Err(Refusal::new(
+            RefusalCode::NotFilled,
+            "this node has no data yet; it will, once its own upstream was reached",
+        ))
     }
 
     fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Refusal> {
@@ -172,9 +175,9 @@ impl Server {
 }
 
 fn permit(of: &Arc<Semaphore>) -> Result<tokio::sync::OwnedSemaphorePermit, Refusal> {
-    Arc::clone(of)
-        .try_acquire_owned()
-        .map_err(|_| Refusal::new(RefusalCode::Busy, "too many nodes ask at once; let some follow a replica instead"))
+    Arc::clone(of).try_acquire_owned().map_err(|_| {
+        Refusal::new(RefusalCode::Busy, "too many nodes ask at once; let some follow a replica instead")
+    })
 }
 
 fn once(messages: &[Message]) -> Frames {

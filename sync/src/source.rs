@@ -48,7 +48,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// The records of some subjects as they are now, in the order of the subjects, up to the first that exceeds
     /// `bytes_max`, and at least one.
-    async fn records(&self, subjects: &[Changed], bytes_max: usize) -> Result<Vec<Option<Record>>, StoreError>;
+    async fn records(
+        &self,
+        subjects: &[Changed],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Record>>, StoreError>;
 
     /// What items are of; `None` for those that are no more.
     async fn subjects_of(&self, items: &[Item]) -> Result<Vec<Option<Changed>>, StoreError>;
@@ -83,7 +87,9 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StageError {
     /// The staged state is not the upstream's.
-    #[error("the staged copy is not what the upstream has: its set hash is {found:?} instead of {expected:?}")]
+    #[error(
+        "the staged copy is not what the upstream has: its set hash is {found:?} instead of {expected:?}"
+    )]
     Differs {
         /// The upstream's.
         expected: SetHash,
@@ -107,8 +113,8 @@ pub trait Target: Source {
     /// What readers see: at or after [`Source::head`], which is on disk.
     fn visible(&self) -> Position;
 
-    /// The set hash of what readers see, with its position; `None` as in [`StoreHead::set_hash`].
-    fn visible_hash(&self) -> (Position, Option<SetHash>);
+    /// The set hash of what readers see, with its position.
+    fn visible_hash(&self) -> (Position, SetHash);
 
     /// Records that are damaged and wait to be fetched again, at most `max`.
     fn damaged(&self, max: usize) -> Vec<Changed>;

@@ -87,7 +87,10 @@ messages! {
     15 Part,
 }
 
-fn whole<T>(decoded: Result<(T, usize), bincode::error::DecodeError>, payload: &[u8]) -> Result<T, FrameError> {
+fn whole<T>(
+    decoded: Result<(T, usize), bincode::error::DecodeError>,
+    payload: &[u8],
+) -> Result<T, FrameError> {
     match decoded {
         Ok((content, consumed)) if consumed == payload.len() => Ok(content),
         Ok(_) => Err(FrameError::Content("bytes left over".to_owned())),

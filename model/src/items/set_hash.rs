@@ -20,6 +20,16 @@ impl SetHash {
         bytes
     }
 
+    /// Reads what [`SetHash::to_bytes`] wrote.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        let mut limbs = [0; 4];
+        for (limb, bytes) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
+            *limb = u64::from_le_bytes(bytes.try_into().expect("chunks of eight"));
+        }
+        Self(limbs)
+    }
+
     /// Adds an item to the set.
     pub fn add(&mut self, item: &Item) {
         self.merge(Self(hash(item)));

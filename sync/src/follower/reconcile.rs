@@ -3,18 +3,16 @@
 //! Owns the three steps, compare, fill and tail, and what they fill: a stage beside the live data, or the mirror itself
 //! while it was never filled. The result counts only when its set hash is the upstream's at the same seq.
 
-use std::sync::Arc;
-
 use outpost_model::items::{Changed, Item, ItemRange, SetHash};
 use outpost_model::{Epoch, Position, limits};
 
 use super::status::Phase;
 use super::{End, Follower};
 use crate::call::{Answer, Call, CallError, Upstream, unexpected};
+use crate::ranges;
 use crate::record::{self, Change, subject_to_wire};
-use crate::source::{Batch, Stage, StageError, Target};
+use crate::source::{Batch, Stage, StageError};
 use crate::wire::{self, Message};
-use crate::{ranges, record as records};
 
 /// What a reconciliation fills.
 enum Place {
@@ -47,7 +45,9 @@ impl Follower {
         for fill in self.fills(differing, &damaged).await? {
             self.fill(upstream, fill, &mut course, &mut place).await?;
         }
-        let Some(first) = course.first.take() else { return Err(CallError::Lost("no head".to_owned()).into()) };
+        let Some(first) = course.first.take() else {
+            return Err(CallError::Lost("no head".to_owned()).into());
+        };
         let epoch = Epoch(first.epoch);
         let mut place = match place {
             Some(place) => place,
@@ -98,7 +98,7 @@ impl Follower {
         ranges: Vec<wire::Range>,
         course: &mut Course,
     ) -> Result<Vec<wire::Range>, End> {
-        let request = wire::Compare { node: self.board.node().0, ranges };
+        let request = wire::Compare { node: self.board.me().0, ranges };
         let mut answer = self.call(upstream, Call::Compare, request).await?;
         let head = self.expect_head(&mut answer).await?;
         course.note(head)?;
@@ -116,8 +116,7 @@ impl Follower {
         differing: &mut Vec<ItemRange>,
         next: &mut Vec<wire::Range>,
     ) -> Result<(), End> {
-        let asked: Vec<_> =
-            parts.iter().map(|part| ranges::range(&part.from, part.to.as_ref())).collect();
+        let asked: Vec<_> = parts.iter().map(|part| ranges::range(&part.from, part.to.as_ref())).collect();
         ranges::check(&asked).map_err(|error| CallError::Nonsense(error.to_string()))?;
         let sums = self.target.sums(&asked).await?;
         for ((range, mine), theirs) in asked.iter().zip(&sums).zip(parts) {
@@ -138,9 +137,10 @@ impl Follower {
 
     /// Requests for the differing ranges, each with a bounded number of items, and for damaged records.
     async fn fills(&self, differing: Vec<ItemRange>, damaged: &[Changed]) -> Result<Vec<wire::Fill>, End> {
-        let node = self.board.node().0;
+        let node = self.board.me().0;
         let empty = || wire::Fill { node, ranges: Vec::new(), subjects: Vec::new() };
-        let mut fills = vec![wire::Fill { subjects: damaged.iter().map(subject_to_wire).collect(), ..empty() }];
+        let mut fills =
+            vec![wire::Fill { subjects: damaged.iter().map(subject_to_wire).collect(), ..empty() }];
         let mut items_in_last = 0;
         for mut range in differing {
             loop {
@@ -202,7 +202,13 @@ impl Follower {
         }
     }
 
-    async fn put(&self, place: &mut Place, epoch: Epoch, changes: Vec<Change>, left: &[Epoch]) -> Result<(), End> {
+    async fn put(
+        &self,
+        place: &mut Place,
+        epoch: Epoch,
+        changes: Vec<Change>,
+        left: &[Epoch],
+    ) -> Result<(), End> {
         match place {
             Place::Live => {
                 let batch = Batch { epoch, changes, reached: None, left: left.to_vec() };
@@ -237,7 +243,7 @@ impl Follower {
         filled: u64,
         mut place: Place,
     ) -> Result<Answer, End> {
-        let request = wire::Tail { node: self.board.node().0, epoch: first.epoch, seq: first.seq };
+        let request = wire::Tail { node: self.board.me().0, epoch: first.epoch, seq: first.seq };
         let (mut tail, head) = self.open_tail(upstream, request).await?;
         let (epoch, left) = (Epoch(first.epoch), lineage(&head));
         let mut told = (head.seq == first.seq).then_some((head.seq, head.set_hash));
@@ -280,7 +286,7 @@ impl Follower {
             },
             Place::Live => {
                 let (_, found) = self.target.visible_hash();
-                if let Some(found) = found.filter(|found| *found != set_hash) {
+                if found != set_hash {
                     return Err(self.differing(StageError::Differs { expected: set_hash, found }));
                 }
                 let batch =
@@ -321,7 +327,7 @@ fn lineage(head: &wire::Head) -> Vec<Epoch> {
 
 fn at(change: Change, seq: u64) -> Change {
     match change {
-        records::Change::Put(_, record) => Change::Put(seq, record),
-        records::Change::Delete(_, subject) => Change::Delete(seq, subject),
+        Change::Put(_, record) => Change::Put(seq, record),
+        Change::Delete(_, subject) => Change::Delete(seq, subject),
     }
 }

@@ -49,7 +49,7 @@ impl Follower {
         if at.seq == 0 || begin == Begin::Reconcile {
             return self.reconcile(upstream).await;
         }
-        let request = wire::Tail { node: self.board.node().0, epoch: at.epoch.0, seq: at.seq };
+        let request = wire::Tail { node: self.board.me().0, epoch: at.epoch.0, seq: at.seq };
         match self.open_tail(upstream, request).await {
             Ok((tail, _)) => Ok(tail),
             Err(End::Call(CallError::Refused(refusal)))
@@ -142,9 +142,7 @@ impl Follower {
         if theirs.epoch != position.epoch {
             return Err(End::Ended);
         }
-        if let (true, Some(mine), Some(theirs)) = (theirs == position, set_hash, head.set_hash)
-            && mine.to_bytes() != theirs
-        {
+        if theirs == position && head.set_hash.is_some_and(|theirs| theirs != set_hash.to_bytes()) {
             self.board.change(|status| status.differences += 1);
             return Err(End::Differs);
         }
@@ -170,7 +168,7 @@ impl Follower {
     }
 
     async fn ask(&self, upstream: &dyn Upstream) -> Result<wire::Head, CallError> {
-        let request = wire::Compare { node: self.board.node().0, ranges: Vec::new() };
+        let request = wire::Compare { node: self.board.me().0, ranges: Vec::new() };
         let mut answer = Answer::of(upstream, Call::Head, request.into()).await?;
         match answer.expect().await? {
             Message::Head(head) => Ok(head),

@@ -79,6 +79,12 @@ impl StatusBoard {
         Self { node, freshness, status: Mutex::default() }
     }
 
+    /// The node's name.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.node
+    }
+
     /// The status now.
     #[must_use]
     pub fn status(&self) -> FollowerStatus {

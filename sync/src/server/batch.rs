@@ -59,7 +59,8 @@ pub(super) async fn after(source: &dyn Source, after: u64) -> Result<Option<Enco
         // A change that is not part of the history yet, or not on disk: soon it is.
         tokio::time::sleep(RETRY_PAUSE).await;
         source.settled().await?;
-        if !draft.extend(source, usize::MAX, usize::MAX).await? || draft.bytes > limits::SYNC_BATCH_BYTES_MAX {
+        if !draft.extend(source, usize::MAX, usize::MAX).await? || draft.bytes > limits::SYNC_BATCH_BYTES_MAX
+        {
             return Ok(None);
         }
     }
@@ -98,7 +99,8 @@ impl Draft {
             // Some groups at a time: each read is a step to the store's thread.
             let now: Vec<_> = groups.by_ref().take(GROUPS_PER_READ).flatten().collect();
             let Some((end, _)) = now.last() else { break };
-            let last_seqs: HashMap<&Changed, u64> = now.iter().map(|(seq, subject)| (subject, *seq)).collect();
+            let last_seqs: HashMap<&Changed, u64> =
+                now.iter().map(|(seq, subject)| (subject, *seq)).collect();
             let mut seen = HashSet::new();
             let subjects: Vec<Changed> =
                 now.iter().map(|(_, subject)| subject).filter(|s| seen.insert(*s)).cloned().collect();
@@ -153,4 +155,3 @@ impl Draft {
         Encoded { frames, end }
     }
 }
-

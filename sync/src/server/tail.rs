@@ -80,7 +80,9 @@ pub(super) async fn tail(server: Arc<Server>, request: wire::Tail, out: Out) -> 
         }
         if at < position.seq {
             let making = server.batches.after(epoch, at);
-            let Some(batch) = beating(&server, &out, &mut next_heartbeat, making).await? else { return Ok(()) };
+            let Some(batch) = beating(&server, &out, &mut next_heartbeat, making).await? else {
+                return Ok(());
+            };
             for frame in &batch.frames {
                 out.send_frame(frame.clone()).await?;
             }
