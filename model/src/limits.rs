@@ -345,6 +345,8 @@ pub const MONGO_TRANSACTION_PAUSE_MS_MAX: u64 = 500;
 pub const MONGO_COMMIT_ATTEMPTS_MAX: u32 = 5;
 /// Tries of a claim that others are in the way of; then there is no job this time.
 pub const MONGO_CLAIM_ATTEMPTS_MAX: u32 = 8;
+/// Names of a listing whose children are ensured one by one; those of a longer one are planned at once.
+pub const MONGO_ENSURED_NAMES_MAX: usize = 100;
 /// Documents that a read asks for at a time.
 pub const MONGO_BATCH_DOCUMENTS: u32 = 10_000;
 /// Jobs whose documents do not fit the model, remembered so that claims pass them over.
@@ -352,7 +354,7 @@ pub const MONGO_MISFIT_JOBS_MAX: usize = 1_000;
 /// Idle workers look at a shared queue at least this often: other processes cannot wake them.
 pub const MONGO_POLL_MS_MAX: u64 = 200;
 /// How long a process trusts what it read of running and waiting jobs.
-pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 100;
+pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 250;
 /// Silence after which dataset-viewer takes a job for stuck; its workers give a sign of life each minute.
 pub const MONGO_SILENCE_MS_MAX: u64 = 300_000;
 /// How long a process trusts what it read of blocked datasets.

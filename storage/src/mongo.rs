@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 mod authority;
 mod budget;
+mod children;
 mod claim;
 mod connect;
 mod documents;

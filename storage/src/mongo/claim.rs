@@ -2,17 +2,15 @@
 //!
 //! Owns the order (worker-and-store.md section 2.2): priority, then the namespace with the least running work, then
 //! age; jobs of one age in any order. What runs is read before, so two claims at the same time may each see the other's
-//! namespace as idle; a job itself is taken by one of them only. A claim is acknowledged by a majority: the snapshot of a finish may be older than what the primary
-//! alone has, and would miss it. A job whose document does not fit the model is put back, remembered and passed over.
+//! namespace as idle; a job itself is taken by one of them only. A job whose document does not fit the model is put back,
+//! remembered and passed over.
 
 use std::sync::{Mutex, PoisonError};
 
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::options::ReturnDocument;
 use outpost_model::graph::STEPS;
 use outpost_model::{Lease, Priority, Queue, TimestampMs, limits};
 
-use super::Inner;
 use super::documents::fields::to_date;
 use super::documents::job::{STARTED, StoredJob, WAITING, job_id};
 use super::errors::is_duplicate_key;
@@ -21,6 +19,7 @@ use super::lookahead::{Ahead, by_age};
 use super::metrics::Counts;
 use super::transaction::pause;
 use super::write::later_than_last_run;
+use super::{Inner, names};
 use crate::authority::{Claim, DifficultyRange};
 use crate::error::StorageError;
 
@@ -137,19 +136,33 @@ impl Inner {
     }
 
     /// Starts the oldest job that matches. Its lease counts from now; the token is greater than that of its last run.
+    ///
+    /// Sent as a command, which the driver neither tries again nor has acknowledged by a majority: both together cost
+    /// the server as much as the claim itself. A claim whose answer is lost is a lease that runs out; one that a new
+    /// primary does not know is refused when it ends, as any lost lease.
     async fn take(
         &self,
         filter: Document,
         now: TimestampMs,
     ) -> Result<Option<Document>, mongodb::error::Error> {
-        let start = vec![doc! {"$set": {
+        let start = doc! {"$set": {
             "status": STARTED,
             "started_at": later_than_last_run(now),
             "last_heartbeat": to_date(beat(now)),
-        }}];
-        let jobs = self.jobs();
-        let update = jobs.find_one_and_update(filter, start).sort(doc! {"created_at": 1}).hint(by_age());
-        update.return_document(ReturnDocument::Before).await
+        }};
+        let claim = doc! {
+            "findAndModify": names::JOBS,
+            "query": filter,
+            "sort": {"created_at": 1},
+            "hint": by_age(),
+            "update": [start],
+            "writeConcern": {"w": 1},
+        };
+        let mut reply = self.queue.run_command(claim).await?;
+        match reply.remove("value") {
+            Some(Bson::Document(before)) => Ok(Some(before)),
+            _ => Ok(None),
+        }
     }
 
     /// Matches what may be claimed at all, of any priority and age.

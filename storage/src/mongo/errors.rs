@@ -1,5 +1,6 @@
 //! From the driver's errors to ours.
 
+use mongodb::bson::Bson;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use super::documents::Misfit;
@@ -33,11 +34,37 @@ impl From<Unstorable> for StorageError {
     }
 }
 
+/// Failed statements of a write that was sent as a command; the driver does not look for them there.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct WriteErrors {
+    /// Of the first one.
+    code: i32,
+    text: String,
+}
+
+impl WriteErrors {
+    /// From the array `writeErrors` of a reply.
+    pub(super) fn new(errors: &[Bson]) -> Self {
+        let first = errors.first().and_then(Bson::as_document);
+        let code = first.and_then(|error| error.get_i32("code").ok()).unwrap_or(0);
+        Self { code, text: format!("{errors:?}") }
+    }
+}
+
+impl From<WriteErrors> for Error {
+    fn from(errors: WriteErrors) -> Self {
+        Self::custom(errors)
+    }
+}
+
 /// The server's code of a failed command or write.
 pub(super) fn code(error: &Error) -> Option<i32> {
     match error.kind.as_ref() {
         ErrorKind::Command(command) => Some(command.code),
         ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
+        ErrorKind::InsertMany(insert) => insert.write_errors.as_ref()?.first().map(|write| write.code),
+        ErrorKind::Custom(_) => error.get_custom::<WriteErrors>().map(|errors| errors.code),
         _ => None,
     }
 }

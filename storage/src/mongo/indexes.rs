@@ -11,7 +11,7 @@ use mongodb::{Database, IndexModel};
 use outpost_model::limits;
 
 use super::connect::OpenError;
-use super::documents::job::STARTED;
+use super::documents::job::{OURS, STARTED, WAITING};
 use super::documents::response;
 use super::errors::code;
 use super::names;
@@ -32,10 +32,9 @@ enum Role {
         field: &'static str,
         value: Bson,
     },
-    /// Unique among documents with this value in this field.
+    /// Unique among documents that match.
     UniqueWhere {
-        field: &'static str,
-        value: Bson,
+        condition: Document,
     },
 }
 
@@ -92,7 +91,9 @@ fn responses() -> Vec<Wanted> {
 }
 
 fn jobs() -> Vec<Wanted> {
-    let one_started = Role::UniqueWhere { field: "status", value: STARTED.into() };
+    let one_started = Role::UniqueWhere { condition: doc! {"status": STARTED} };
+    let ours = doc! {"status": WAITING, OURS: {"$type": "null"}};
+    let one_waiting = Role::UniqueWhere { condition: ours };
     vec![
         plain(&["dataset", "status"]),
         plain(&["type", "dataset", "status"]),
@@ -105,6 +106,8 @@ fn jobs() -> Vec<Wanted> {
         plain(&["type", "status"]),
         plain(&["unicity_id", "status", "-created_at"]),
         Wanted { fields: &["unicity_id"], name: Some("outpost_one_started"), role: one_started },
+        // Two indexes cannot have the same fields. The second one is null in all that are in here.
+        Wanted { fields: &["unicity_id", OURS], name: Some("outpost_one_waiting"), role: one_waiting },
     ]
 }
 
@@ -172,9 +175,8 @@ impl Wanted {
 
     fn condition(&self) -> Option<Document> {
         match &self.role {
-            Role::ExpiryWhere { field, value, .. } | Role::UniqueWhere { field, value } => {
-                Some(doc! {*field: value.clone()})
-            }
+            Role::ExpiryWhere { field, value, .. } => Some(doc! {*field: value.clone()}),
+            Role::UniqueWhere { condition } => Some(condition.clone()),
             Role::Plain | Role::Unique | Role::Expiry { .. } => None,
         }
     }

@@ -133,11 +133,12 @@ impl Inner {
     ) -> Result<(), Failure> {
         let set = doc! {"status": WAITING, "created_at": to_date(created_at), "last_heartbeat": Bson::Null};
         let back = doc! {"$set": set};
-        self.jobs().update_one(doc! {"_id": job.id}, back).session(&mut *session).await?;
         let again = doc! {
             "unicity_id": unicity_id(&job.key, &job.revision), "status": WAITING, "_id": {"$ne": job.id},
         };
-        let deleted = self.jobs().delete_many(again).session(session).await?;
+        // First, since only one of them may wait.
+        let deleted = self.jobs().delete_many(again).session(&mut *session).await?;
+        self.jobs().update_one(doc! {"_id": job.id}, back).session(session).await?;
         counts.job(job.key.kind(), STARTED, -1);
         counts.job(job.key.kind(), WAITING, 1 - i64::try_from(deleted.deleted_count).unwrap_or(0));
         Ok(())

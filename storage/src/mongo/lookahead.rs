@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
+use mongodb::options::Hint;
 use outpost_model::{JobId, Priority, TimestampMs, limits};
 
 use super::Inner;
@@ -120,15 +121,15 @@ impl Inner {
         let dated = doc! {"$type": "date"};
         let waiting = doc! {"priority": priority.as_str(), "status": WAITING, "created_at": dated};
         let oldest = jobs.find_one(waiting).projection(doc! {"_id": 0, "created_at": 1});
-        let oldest = oldest.sort(doc! {"created_at": 1}).hint(by_age()).await?;
+        let oldest = oldest.sort(doc! {"created_at": 1}).hint(Hint::Keys(by_age())).await?;
         Ok(oldest.and_then(|job| fields::date(&job, "created_at").ok().flatten()))
     }
 }
 
 /// dataset-viewer's index in the order of claims. Naming it saves the server the choice among eleven.
-pub(super) fn by_age() -> mongodb::options::Hint {
-    mongodb::options::Hint::Keys(doc! {
+pub(super) fn by_age() -> Document {
+    doc! {
         "priority": 1, "status": 1, "created_at": 1, "namespace": 1, "difficulty": 1, "dataset": 1,
         "unicity_id": 1,
-    })
+    }
 }

@@ -92,7 +92,9 @@ impl Inner {
         attempt: &A,
         session: &mut ClientSession,
     ) -> Result<Transacted<A::Output>, Failure> {
-        let begin = session.start_transaction().read_concern(ReadConcern::snapshot());
+        // One view of the database for the whole attempt, as with "snapshot", but the latest one: that of "snapshot"
+        // may be older than a claim. The commit waits for a majority, and with it for all that was read.
+        let begin = session.start_transaction().read_concern(ReadConcern::majority());
         begin.write_concern(durable()).await?;
         match attempt.attempt(self, session).await {
             Ok(Done::Commit(output)) => {

@@ -10,11 +10,12 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 use outpost_model::planning::Task;
-use outpost_model::{DatasetName, DatasetRecord, JobId, NewJob, Revision, TimestampMs, Visibility};
+use outpost_model::{DatasetName, DatasetRecord, JobId, NewJob, Revision, StepKind, TimestampMs, Visibility};
 
 use super::documents::dataset as dataset_document;
 use super::documents::fields::to_date;
-use super::documents::job::{STARTED, StoredJob, WAITING, new_document};
+use super::documents::job::{STARTED, StoredJob, WAITING, new_document, unicity_id};
+use super::errors::WriteErrors;
 use super::metrics::Counts;
 use super::state::{View, read_record};
 use super::{Inner, names};
@@ -102,37 +103,48 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes sure that a waiting document of each job is there, created or touched, and moves the one that waits for
-    /// `rerun` (the unicity id of the job that ends) to `now`. Returns how many were created and whether that one is there.
+    /// Makes sure that a waiting document of each job is there, created or touched, and that the next run of the job
+    /// that `ended` counts as new and as urgent as that one was.
     pub(super) async fn ensure_waiting(
         &self,
         session: &mut ClientSession,
         jobs: &[NewJob],
-        rerun: &str,
+        ended: &StoredJob,
         now: TimestampMs,
-    ) -> Result<(usize, bool), mongodb::error::Error> {
+    ) -> Result<Ensured, mongodb::error::Error> {
         let again = doc! {
-            "q": {"unicity_id": rerun, "status": WAITING},
+            "q": {"unicity_id": unicity_id(&ended.key, &ended.revision), "status": WAITING},
             "hint": by_unicity(),
-            "u": {"$set": {"created_at": to_date(now)}},
+            "u": next_run(ended, now),
         };
-        let mut updates = vec![again];
-        updates.extend(jobs.iter().map(|job| ensure_statement(new_document(job, now), now)));
-        let count = i32::try_from(jobs.len()).unwrap_or(i32::MAX);
+        let mut updates: Vec<Document> =
+            jobs.iter().map(|job| ensure_statement(new_document(job, now), now)).collect();
+        updates.push(again);
         let command = doc! {"update": names::JOBS, "updates": updates};
         let reply = self.queue.run_command(command).session(session).await?;
         check_write_errors(&reply)?;
         // Each job counts one, matched or created; one more is the job that runs again.
-        let matched = reply.get_i32("n").unwrap_or(0);
-        let created = reply.get_array("upserted").map_or(0, Vec::len);
-        Ok((created, matched > count))
+        let matched = usize::try_from(reply.get_i32("n").unwrap_or(0)).unwrap_or(0);
+        let upserted = reply.get_array("upserted").map_or(&[][..], Vec::as_slice);
+        let index = |upsert: &Bson| usize::try_from(upsert.as_document()?.get_i32("index").ok()?).ok();
+        let created = |upsert: &Bson| Some(jobs.get(index(upsert)?)?.key.kind());
+        let created = upserted.iter().filter_map(created).collect();
+        Ok(Ensured { created, runs_again: matched > jobs.len() })
     }
+}
+
+/// What [`Inner::ensure_waiting`] did.
+pub(super) struct Ensured {
+    /// The step of each document that was created.
+    pub(super) created: Vec<StepKind>,
+    /// Whether the job that ends waits to run again.
+    pub(super) runs_again: bool,
 }
 
 /// `run_command` does not look into what a write says of its statements.
 fn check_write_errors(reply: &Document) -> Result<(), mongodb::error::Error> {
     match reply.get_array("writeErrors") {
-        Ok(errors) if !errors.is_empty() => Err(mongodb::error::Error::custom(format!("{errors:?}"))),
+        Ok(errors) if !errors.is_empty() => Err(WriteErrors::new(errors).into()),
         _ => Ok(()),
     }
 }
@@ -149,6 +161,11 @@ fn ensure_statement(document: Document, now: TimestampMs) -> Document {
         "u": [{"$replaceWith": replacement}],
         "upsert": true,
     }
+}
+
+/// What the document that waits beside a job becomes when the job ends.
+pub(super) fn next_run(ended: &StoredJob, now: TimestampMs) -> Document {
+    doc! {"$set": {"created_at": to_date(now), "priority": ended.priority.as_str()}}
 }
 
 /// dataset-viewer's index that finds the documents of one job; naming it saves the server the choice.

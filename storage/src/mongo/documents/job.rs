@@ -14,6 +14,8 @@ use super::fields::{date, integer, required_text, text, to_date};
 pub(crate) const WAITING: &str = "waiting";
 /// Value of `status` of a job under a lease.
 pub(crate) const STARTED: &str = "started";
+/// The field that is null, not missing, in documents that were created here.
+pub(crate) const OURS: &str = "terminated_at";
 
 /// One document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +83,9 @@ impl StoredJob {
     }
 }
 
-/// The document of a new, waiting job, as mongoengine inserts it: without the fields that are null.
+/// The document of a new, waiting job, as mongoengine inserts it: without the fields that are null, but for
+/// `terminated_at`. That it is there and null tells our jobs from those of dataset-viewer, which may create several
+/// waiting ones: of ours a unique index admits one ([`OURS`]).
 pub(crate) fn new_document(new: &NewJob, now: TimestampMs) -> Document {
     let key = &new.key;
     let mut document = doc! {
@@ -103,6 +107,7 @@ pub(crate) fn new_document(new: &NewJob, now: TimestampMs) -> Document {
         "status": WAITING,
         "difficulty": i32::from(new.difficulty),
         "created_at": to_date(now),
+        OURS: Bson::Null,
     });
     document
 }

@@ -76,14 +76,42 @@ impl Prepared {
         }
         let mut pipeline = RawArrayBuf::new();
         pipeline.push(rawdoc! {"$set": set});
+        let mut replaced = doc! {"_id": 0, "http_status": 1, "error_code": 1};
+        if let Some(names) = path_of_names(self.summary.key.kind()) {
+            replaced.insert(names, 1);
+        }
         Ok(rawdoc! {
             "findAndModify": COLLECTION,
             "query": RawDocumentBuf::try_from(&filter(&self.summary.key))?,
             "update": pipeline,
             "upsert": true,
             "hint": {"kind": 1, "dataset": 1, "config": 1, "split": 1},
-            "fields": {"_id": 0, "http_status": 1, "error_code": 1},
+            "fields": RawDocumentBuf::try_from(&replaced)?,
         })
+    }
+}
+
+/// What an entry was stored over.
+pub(crate) struct Replaced {
+    pub(crate) http_status: i32,
+    pub(crate) error_code: Option<String>,
+    names: Vec<String>,
+}
+
+impl Replaced {
+    /// Reads the fields that [`Prepared::upsert`] asks for.
+    pub(crate) fn read(kind: StepKind, document: &Document) -> Self {
+        let content = document.get_document("content").ok();
+        Self {
+            http_status: integer(document, "http_status").ok().flatten().unwrap_or(0),
+            error_code: text(document, "error_code").ok().flatten().map(str::to_owned),
+            names: content.map(|content| names(kind, content)).unwrap_or_default(),
+        }
+    }
+
+    /// The names that it listed; `None` for an error, which says nothing of what was listed before.
+    pub(crate) fn names(&self) -> Option<impl Iterator<Item = &str>> {
+        self.error_code.is_none().then(|| self.names.iter().map(String::as_str))
     }
 }
 
@@ -107,6 +135,15 @@ pub(crate) fn summary_projection() -> Document {
         "kind": 1, "dataset": 1, "config": 1, "split": 1, "error_code": 1, "http_status": 1,
         "dataset_git_revision": 1, "job_runner_version": 1, "failed_runs": 1,
         "content.config_names.config": 1, "content.splits.split": 1,
+    }
+}
+
+/// Where the content of a listing has its names.
+fn path_of_names(kind: StepKind) -> Option<&'static str> {
+    match kind {
+        StepKind::DatasetConfigNames => Some("content.config_names.config"),
+        StepKind::ConfigSplitNames => Some("content.splits.split"),
+        _ => None,
     }
 }
 

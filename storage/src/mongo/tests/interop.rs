@@ -181,6 +181,12 @@ fn golden_where(collection: &str, field: &str, value: &str) -> Document {
     golden(collection).into_iter().find(is_it).unwrap()
 }
 
+/// Less the null that tells jobs that were created here, which mongoengine reads like a missing field.
+fn without_mark(mut job: Document) -> Document {
+    assert_eq!(job.remove("terminated_at"), Some(Bson::Null));
+    job
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_has_the_fields_and_types_of_mongoengine() {
     let Some(subject) = fresh().await else { return };
@@ -194,7 +200,11 @@ async fn what_is_written_has_the_fields_and_types_of_mongoengine() {
         [("dataset-split-names", "dataset-split-names"), ("config-split-names", "config-parquet")]
     {
         let ours = one(&subject, queue, "jobsBlue", doc! {"type": kind}).await;
-        assert_eq!(shape(&ours), shape(&golden_where("jobsBlue", "type", golden_kind)), "{kind}");
+        assert_eq!(
+            shape(&without_mark(ours)),
+            shape(&golden_where("jobsBlue", "type", golden_kind)),
+            "{kind}"
+        );
     }
     let claim = loop {
         let claim = authority.claim_now().await;
@@ -205,7 +215,7 @@ async fn what_is_written_has_the_fields_and_types_of_mongoengine() {
     };
     authority.heartbeat(&claim.lease, T0.plus_ms(1)).await.unwrap();
     let started = one(&subject, queue, "jobsBlue", doc! {"type": "config-split-names"}).await;
-    assert_eq!(shape(&started), shape(&golden_where("jobsBlue", "type", "config-split-names")));
+    assert_eq!(shape(&without_mark(started)), shape(&golden_where("jobsBlue", "type", "config-split-names")));
     let long = T0.plus_ms(31_000);
     authority.store_at(&claim, success(&claim, &["train"], ""), long).await.unwrap();
     for kind in ["dataset-config-names", "config-split-names"] {
