@@ -294,6 +294,16 @@ pub const FOLLOW_RETRY_MS: u64 = 500;
 pub const CHANGE_LOG_RECORDS_MAX: u64 = 100_000;
 /// Bytes kept in the change log of a mirror.
 pub const CHANGE_LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Changes of a stage that a mirror switches to in one batch, while which readers wait; more go through a layer.
+pub const STAGE_SWITCH_CHANGES_MAX: usize = 500;
+/// Changes of a stage kept in memory; a larger one is drafted in the store, which takes no other writes meanwhile.
+pub const STAGE_MEMORY_CHANGES_MAX: usize = 20_000;
+/// Bytes of a stage's changes kept in memory, bodies not counted.
+pub const STAGE_MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Rows of a layer moved or swept at a time, while which a mirror's writer waits.
+pub const STAGE_MOVED_ROWS: usize = 256;
+/// Pause of a mirror's mover between two steps, for the writer's sake.
+pub const STAGE_MOVER_PAUSE_MS: u64 = 1;
 /// Damaged records of a mirror that wait to be fetched again.
 pub const MIRROR_DAMAGED_WAITING_MAX: usize = 10_000;
 /// Connections of the change feed to MongoDB.

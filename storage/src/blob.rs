@@ -111,6 +111,21 @@ impl Prepared {
         }
     }
 
+    /// An empty value.
+    pub(crate) fn empty() -> Self {
+        place(Vec::new(), 0, false)
+    }
+
+    /// One whose chunks were written by [`write`]; another write of it writes nothing.
+    pub(crate) fn of_written(blob: Blob) -> Self {
+        Self { blob, chunked: None }
+    }
+
+    /// The id of chunks that were written ahead.
+    pub(crate) fn written_id(&self) -> Option<u64> {
+        if self.chunked.is_some() { None } else { self.blob.chunks_id() }
+    }
+
     /// Length of the value.
     pub(crate) fn raw_bytes(&self) -> u32 {
         self.blob.raw_bytes
@@ -136,11 +151,10 @@ pub(crate) fn write(prepared: Prepared, next_id: &mut u64, chunks: &Tree) -> Res
     let Some(stored) = chunked else { return Ok(blob) };
     let id = *next_id;
     *next_id += 1;
-    let mut batch = Batch::new();
+    // Nothing refers to them yet, so they need no batch, which would keep readers waiting.
     for (index, piece) in (0u32..).zip(stored.chunks(limits::STORE_CHUNK_BYTES)) {
-        batch.put(chunk_key(id, index), piece.to_vec());
+        chunks.put(&chunk_key(id, index), piece.to_vec())?;
     }
-    chunks.apply(batch)?;
     blob.place = Place::Chunks { id };
     Ok(blob)
 }
@@ -234,11 +248,10 @@ impl Blob {
 
 /// Deletes every chunk of the blob `id`, whatever their number.
 pub(crate) fn delete_chunks(id: u64, chunks: &Tree) -> Result<(), StorageError> {
-    let mut batch = Batch::new();
     for pair in chunks.prefix(&id.to_be_bytes()) {
-        batch.delete(pair?.0.to_vec());
+        chunks.delete(&pair?.0)?;
     }
-    chunks.apply(batch)
+    Ok(())
 }
 
 /// Deletes superseded blobs, then their marks. A crash in between leaves the mark, and the next open repeats this.
@@ -258,11 +271,10 @@ pub(crate) fn delete_leftovers(kv: &Kv, next_blob: u64) -> Result<(), StorageErr
         blobs.extend(blob_of_mark(&pair?.0));
     }
     delete_garbage(kv, &blobs)?;
-    let mut batch = Batch::new();
     for pair in kv.chunks.from(&next_blob.to_be_bytes()) {
-        batch.delete(pair?.0.to_vec());
+        kv.chunks.delete(&pair?.0)?;
     }
-    kv.chunks.apply(batch)
+    Ok(())
 }
 
 /// The key of the mark of a superseded blob, in the tree of records.
@@ -270,7 +282,8 @@ pub(crate) fn garbage_key(blob: u64) -> Vec<u8> {
     [&[GARBAGE][..], &blob.to_be_bytes()].concat()
 }
 
-fn blob_of_mark(key: &[u8]) -> Option<u64> {
+/// The blob that a mark is of.
+pub(crate) fn blob_of_mark(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
 }
 

@@ -21,6 +21,9 @@ pub enum StorageError {
     /// As [`StorageError::Unstorable`], because the entry is larger than the store can keep.
     #[error("the result is too large to be stored: {0}")]
     TooLarge(String),
+    /// Something else is under way that must end first; nothing of the call took effect and it may be tried again.
+    #[error("the store is busy, try again: {0}")]
+    Busy(&'static str),
     /// A record does not have the form that it was written in.
     #[error("a stored record is damaged: {0}")]
     Damaged(String),

@@ -118,57 +118,86 @@ impl Condemn {
     }
 }
 
-/// An ordered map of bytes.
+/// An ordered map of bytes. Clones share it.
+#[derive(Clone)]
 pub(crate) struct Tree {
     tree: sled::Tree,
     condemn: Condemn,
 }
 
-/// Writes that take effect together in one tree.
+/// Writes that take effect together in one tree; a later one of the same key wins.
 #[derive(Default)]
 pub(crate) struct Batch {
-    inner: sled::Batch,
-    is_empty: bool,
+    writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { inner: sled::Batch::default(), is_empty: true }
+        Self::default()
     }
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.is_empty = false;
-        self.inner.insert(key, value);
+        self.writes.push((key, Some(value)));
     }
 
     pub(crate) fn delete(&mut self, key: Vec<u8>) {
-        self.is_empty = false;
-        self.inner.remove(key);
+        self.writes.push((key, None));
+    }
+
+    /// The writes, in the order in which they were added.
+    pub(crate) fn into_writes(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.writes.into_iter()
     }
 }
 
 impl Tree {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>, StorageError> {
-        Ok(self.tree.get(key).map_err(|error| self.condemn.judge(&error))?.map(Value))
+        Ok(self.tree.get(key).map_err(|error| self.condemn.judge(&error))?.map(Value::whole))
     }
 
-    /// Applies all writes of a batch or none.
+    /// Writes one pair. Unlike [`Tree::apply`] it does not keep the engine's readers waiting.
+    pub(crate) fn put(&self, key: &[u8], value: Vec<u8>) -> Result<(), StorageError> {
+        self.tree.insert(key, value).map(|_| ()).map_err(|error| self.write_failed(&error))
+    }
+
+    /// Deletes one pair. Unlike [`Tree::apply`] it does not keep the engine's readers waiting.
+    pub(crate) fn delete(&self, key: &[u8]) -> Result<(), StorageError> {
+        self.tree.remove(key).map(|_| ()).map_err(|error| self.write_failed(&error))
+    }
+
+    /// Applies all writes of a batch or none. Every reader of every store of the process waits meanwhile.
     pub(crate) fn apply(&self, batch: Batch) -> Result<(), StorageError> {
-        if batch.is_empty {
+        if batch.writes.is_empty() {
             return Ok(());
         }
-        // A write that fails leaves the store in doubt, whatever the cause.
-        let failed = |error: sled::Error| StorageError::Engine(self.condemn.judge(&error).to_string());
-        self.tree.apply_batch(batch.inner).map_err(failed)
+        let mut writes = sled::Batch::default();
+        for (key, value) in batch.writes {
+            match value {
+                Some(value) => writes.insert(key, value),
+                None => writes.remove(key),
+            }
+        }
+        self.tree.apply_batch(writes).map_err(|error| self.write_failed(&error))
+    }
+
+    /// A write that fails leaves the store in doubt, whatever the cause.
+    fn write_failed(&self, error: &sled::Error) -> StorageError {
+        StorageError::Engine(self.condemn.judge(error).to_string())
     }
 
     /// Pairs whose key starts with `prefix`, in order.
-    pub(crate) fn prefix(&self, prefix: &[u8]) -> impl Iterator<Item = Result<(Value, Value), StorageError>> {
+    pub(crate) fn prefix<'a>(
+        &'a self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(Value, Value), StorageError>> + use<'a> {
         self.tree.scan_prefix(prefix).map(|item| self.pair(item))
     }
 
     /// Pairs with `from <= key`, in order.
-    pub(crate) fn from(&self, from: &[u8]) -> impl Iterator<Item = Result<(Value, Value), StorageError>> {
+    pub(crate) fn from<'a>(
+        &'a self,
+        from: &[u8],
+    ) -> impl Iterator<Item = Result<(Value, Value), StorageError>> + use<'a> {
         self.tree.range(from.to_vec()..).map(|item| self.pair(item))
     }
 
@@ -177,17 +206,33 @@ impl Tree {
     }
 
     fn pair(&self, item: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Value, Value), StorageError> {
-        item.map(|(key, value)| (Value(key), Value(value))).map_err(|error| self.condemn.judge(&error))
+        item.map(|(key, value)| (Value::whole(key), Value::whole(value)))
+            .map_err(|error| self.condemn.judge(&error))
     }
 }
 
 /// Bytes held by the engine.
-pub(crate) struct Value(sled::IVec);
+pub(crate) struct Value {
+    bytes: sled::IVec,
+    /// Bytes at the start that are not shown.
+    skipped: usize,
+}
+
+impl Value {
+    fn whole(bytes: sled::IVec) -> Self {
+        Self { bytes, skipped: 0 }
+    }
+
+    /// The same without its first `length` bytes.
+    pub(crate) fn without_first(self, length: usize) -> Self {
+        Self { skipped: (self.skipped + length).min(self.bytes.len()), ..self }
+    }
+}
 
 impl std::ops::Deref for Value {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.bytes[self.skipped..]
     }
 }
 

@@ -5,6 +5,7 @@
 //! that the authority had and never gives way to an older one, the position moves only when all of a history up to it
 //! is there, and index and set hash prove afterwards that nothing is missing. A second copy beside it would double the
 //! disk for the same promise, and cost the size of the mirror where this costs the difference.
+//! What must be seen whole or not at all goes through a stage.
 //! Everything in it can be fetched again: a damaged store is set aside and filled anew, a damaged record reads as a miss
 //! and is fetched again. A failed write or flush stops it: every later call fails with the cause.
 
@@ -14,10 +15,13 @@ mod damage;
 mod draft;
 mod flush;
 mod keys;
+mod layers;
 mod load;
+mod mover;
 mod read;
 mod records;
 mod scrub;
+mod stage;
 
 #[cfg(test)]
 mod tests;
@@ -34,11 +38,15 @@ pub use self::core::Applied;
 use self::core::Core;
 use self::damage::DamageLog;
 use self::flush::{Flusher, Published, Unflushed};
+use self::layers::Kv;
+use self::mover::{Mover, Work};
 use self::records::Meta;
 pub use self::scrub::MirrorScrubReport;
+use self::stage::Staging;
+pub use self::stage::{MirrorStage, StageError};
 use crate::error::StorageError;
 use crate::fault::Fault;
-use crate::kv::{Kv, OpenReport};
+use crate::kv::OpenReport;
 use crate::mirror::Changed;
 
 /// The mirror's store. Clones share it; it closes when the last one is dropped.
@@ -48,9 +56,10 @@ pub struct MirrorStore {
 }
 
 struct Inner {
-    // Fields drop in order: the thread ends before the engine closes.
+    // Fields drop in order: the threads end before the engine closes.
+    mover: Mover,
     flusher: Flusher,
-    writer: Mutex<Writer>,
+    writer: Arc<Mutex<Writer>>,
     fault: Fault,
     published: Arc<Published>,
     damage: Arc<DamageLog>,
@@ -63,6 +72,8 @@ struct Writer {
     core: Core,
     /// Batches applied so far.
     batches: u64,
+    /// The open stage.
+    staging: Option<Staging>,
 }
 
 /// What a mirror holds, at one position.
@@ -128,8 +139,10 @@ impl MirrorStore {
         let published = Arc::new(Published::new(&core.meta));
         let (kv, damage, log_floor) = (core.kv.clone(), core.damage.clone(), core.log_floor.clone());
         let flusher = Flusher::start(kv.clone(), &fault, published.clone())?;
-        let writer = Mutex::new(Writer { core, batches: 0 });
-        let inner = Inner { flusher, writer, fault, published, damage, log_floor, report, kv };
+        let writer = Arc::new(Mutex::new(Writer { core, batches: 0, staging: None }));
+        let mover = Mover::start(kv.clone(), writer.clone(), &fault)?;
+        mover.send(Work::Look);
+        let inner = Inner { mover, flusher, writer, fault, published, damage, log_floor, report, kv };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -137,6 +150,7 @@ impl MirrorStore {
     /// the engine, not for the disk, unless too much is waiting for it.
     ///
     /// # Errors
+    /// [`StorageError::Busy`] while a stage is open that no longer fits in memory, see [`MirrorStore::stage`];
     /// [`StorageError::Engine`] when the disk fails; the store then takes no more calls.
     pub fn apply(&self, batch: MirrorBatch) -> Result<Applied, StorageError> {
         self.write(|core| core.apply(batch))
@@ -149,6 +163,17 @@ impl MirrorStore {
     ) -> Result<T, StorageError> {
         self.inner.fault.check()?;
         let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.staging.as_ref().is_some_and(|staging| staging.layer.is_some()) {
+            return Err(StorageError::Busy("a large stage is open"));
+        }
+        self.write_locked(&mut writer, change)
+    }
+
+    fn write_locked<T>(
+        &self,
+        writer: &mut Writer,
+        change: impl FnOnce(&mut Core) -> Result<(T, Vec<u64>), StorageError>,
+    ) -> Result<T, StorageError> {
         let (value, garbage) = change(&mut writer.core).inspect_err(|error| {
             self.inner.fault.set(&error.to_string());
         })?;
@@ -215,7 +240,7 @@ impl MirrorStore {
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails.
     pub fn size_on_disk(&self) -> Result<u64, StorageError> {
-        self.inner.kv.size_on_disk()
+        self.inner.kv.engine().size_on_disk()
     }
 
     /// The engine, for reads; fails once the store has failed.

@@ -13,10 +13,11 @@ use super::batch::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, Quarantined
 use super::damage::DamageLog;
 use super::draft::{Draft, Known, LogLimits};
 use super::keys;
+use super::layers::Kv;
 use super::records::{DatasetHead, Head, IndexRow, Meta, Stamp};
+use super::stage::StageLimits;
 use crate::blob::{self, Blob};
 use crate::error::StorageError;
-use crate::kv::Kv;
 use crate::mirror::Changed;
 use crate::stored::{StoredChange, StoredDataset};
 
@@ -37,6 +38,7 @@ pub(super) struct Core {
     /// [`Meta::log_floor`], for readers of the log: raised before what it covers is deleted.
     pub(super) log_floor: Arc<AtomicU64>,
     pub(super) log_limits: LogLimits,
+    pub(super) stage_limits: StageLimits,
 }
 
 impl Core {
@@ -56,16 +58,21 @@ impl Core {
         }
         let applied = Applied { changed: draft.changed, ignored: draft.ignored };
         let (batch, meta, garbage, healed) = draft.into_parts();
-        self.log_floor.store(meta.log_floor, Ordering::SeqCst);
+        self.raise_log_floor(&meta);
         self.kv.state.apply(batch)?;
         self.meta = meta;
         self.damage.forget(&healed);
         Ok((applied, garbage))
     }
+
+    /// Tells readers of the log that it is about to be cut.
+    pub(super) fn raise_log_floor(&self, meta: &Meta) {
+        self.log_floor.store(meta.log_floor, Ordering::SeqCst);
+    }
 }
 
 impl Draft<'_> {
-    fn enter(&mut self, epoch: Epoch) -> Result<(), StorageError> {
+    pub(super) fn enter(&mut self, epoch: Epoch) -> Result<(), StorageError> {
         if self.meta.filling_epoch == epoch.0 {
             return Ok(());
         }
@@ -78,7 +85,7 @@ impl Draft<'_> {
         self.restart_log(self.meta.seq)
     }
 
-    fn reach(&mut self, reached: Option<u64>) -> Result<(), StorageError> {
+    pub(super) fn reach(&mut self, reached: Option<u64>) -> Result<(), StorageError> {
         let Some(seq) = reached else { return Ok(()) };
         if self.meta.epoch == self.meta.filling_epoch {
             self.meta.seq = self.meta.seq.max(seq);
@@ -88,7 +95,7 @@ impl Draft<'_> {
         self.restart_log(seq)
     }
 
-    fn change(&mut self, change: MirrorChange) -> Result<(), StorageError> {
+    pub(super) fn change(&mut self, change: MirrorChange) -> Result<(), StorageError> {
         let seq = change.seq;
         match change.write {
             MirrorWrite::PutEntry(put) => self.put_entry(seq, *put),
@@ -108,6 +115,11 @@ impl Draft<'_> {
         self.ignored += 1;
     }
 
+    fn ignore_put(&mut self, put: &EntryPut) {
+        self.garbage.extend(put.body.0.written_id());
+        self.ignore();
+    }
+
     /// Whether something later than a change at `seq` is known of `subject`.
     fn is_late(&self, seq: u64, stored: Option<Stamp>, subject: &Changed) -> Result<bool, StorageError> {
         let stamp = self.stamp(seq);
@@ -125,12 +137,12 @@ impl Draft<'_> {
             let is_same = head.version == put.version && !is_damaged;
             let is_unchanged = head.updated_at_ms == put.updated_at.0 && head.source == put.source;
             if self.is_late(seq, Some(head.stamp), &subject)? || (is_same && is_unchanged) {
-                self.ignore();
+                self.ignore_put(&put);
                 return Ok(());
             }
             kept_body = is_same.then(|| head.body.clone());
         } else if self.is_late(seq, None, &subject)? {
-            self.ignore();
+            self.ignore_put(&put);
             return Ok(());
         }
         self.forget_entry(&put.key, old, kept_body.as_ref())?;
@@ -138,7 +150,10 @@ impl Draft<'_> {
             self.claim_source(seq, source, &put.key)?;
         }
         let body = match kept_body {
-            Some(body) => body,
+            Some(body) => {
+                self.garbage.extend(put.body.0.written_id());
+                body
+            }
             None => blob::write(put.body.0, &mut self.meta.next_blob, &self.kv.chunks)?,
         };
         let head = Head {

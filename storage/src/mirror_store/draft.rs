@@ -11,10 +11,11 @@ use outpost_model::{ArtifactKey, Item, TimestampMs};
 use super::batch::{Quarantined, SourceId};
 use super::damage::DamageLog;
 use super::keys;
+use super::layers::Kv;
 use super::records::{Head, IndexRow, Meta, QuarantineRow, SourceRow, Stamp, Tombstone};
 use crate::blob;
 use crate::error::StorageError;
-use crate::kv::{Batch, Kv};
+use crate::kv::Batch;
 use crate::mirror::Changed;
 use crate::record::{self, Record};
 use crate::stored::StoredChange;
@@ -34,6 +35,16 @@ pub(super) struct LogLimits {
     pub(super) bytes_max: u64,
 }
 
+/// When followers are told of the changes of a batch.
+pub(super) enum Telling {
+    /// Each at its own seq.
+    Now,
+    /// Noted here, for [`Draft::tell`].
+    Later(Vec<(u64, Changed)>),
+    /// Not one by one: they start over.
+    Never,
+}
+
 /// See the module.
 pub(super) struct Draft<'a> {
     pub(super) kv: &'a Kv,
@@ -45,13 +56,15 @@ pub(super) struct Draft<'a> {
     pub(super) healed: Vec<Changed>,
     pub(super) changed: usize,
     pub(super) ignored: usize,
+    pub(super) telling: Telling,
     writes: HashMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(kv: &'a Kv, damage: &'a DamageLog, meta: Meta) -> Self {
         let (garbage, healed, writes) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { kv, damage, meta, garbage, healed, changed: 0, ignored: 0, writes }
+        let telling = Telling::Now;
+        Self { kv, damage, meta, garbage, healed, changed: 0, ignored: 0, telling, writes }
     }
 
     /// Everything to write, the counters included.
@@ -202,6 +215,28 @@ impl<'a> Draft<'a> {
 
     /// Tells followers of a change.
     pub(super) fn log(&mut self, seq: u64, subject: &Changed) {
+        self.changed += 1;
+        match &mut self.telling {
+            Telling::Now => self.append(seq, subject),
+            Telling::Later(changes) => changes.push((seq, subject.clone())),
+            Telling::Never => {}
+        }
+    }
+
+    /// Tells followers of what was noted for later: of changes that they could have been told of already, had those been
+    /// known, at `reached`.
+    pub(super) fn tell(&mut self, told: u64, reached: u64) {
+        let Telling::Later(changes) = std::mem::replace(&mut self.telling, Telling::Now) else { return };
+        let late = |seq: u64| if seq <= told { reached } else { seq.min(reached) };
+        let mut changes: Vec<_> = changes.into_iter().map(|(seq, subject)| (late(seq), subject)).collect();
+        changes.sort_by_key(|(seq, _)| *seq);
+        for (seq, subject) in changes {
+            self.append(seq, &subject);
+        }
+    }
+
+    /// Adds a record to the change log.
+    fn append(&mut self, seq: u64, subject: &Changed) {
         let (last, number) = self.meta.log_last;
         self.meta.log_last = if seq > last { (seq, 0) } else { (last, number.saturating_add(1)) };
         let (seq, number) = self.meta.log_last;
@@ -210,7 +245,6 @@ impl<'a> Draft<'a> {
         self.meta.log_records += 1;
         self.meta.log_bytes += (key.len() + value.len()) as u64;
         self.writes.insert(key, Some(value));
-        self.changed += 1;
     }
 
     /// Forgets the log and the tombstones; followers that have not reached `floor` start over.

@@ -12,11 +12,11 @@ use outpost_model::{Position, limits};
 use tokio::sync::watch;
 
 use super::MirrorSummary;
+use super::layers::Kv;
 use super::records::Meta;
 use crate::blob;
 use crate::error::StorageError;
 use crate::fault::{self, Fault};
-use crate::kv::Kv;
 
 /// A batch on its way to the disk.
 pub(super) struct Unflushed {
@@ -114,7 +114,7 @@ fn flush_loop(kv: &Kv, to_flush: &Receiver<Unflushed>, fault: &Fault, published:
             if let Some(last) = group.pop() {
                 published.publish(&last.summary, last.number);
             }
-            blob::delete_garbage(kv, &garbage)
+            blob::delete_garbage(kv.engine(), &garbage)
         });
         if let Err(error) = result {
             fault.set(&error.to_string());

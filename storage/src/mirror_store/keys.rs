@@ -28,6 +28,11 @@ pub(super) const SOURCES: u8 = b'i';
 /// Prefix of sources that cannot be read.
 pub(super) const QUARANTINE: u8 = b'q';
 
+/// Which layer counts, see [`super::layers`].
+pub(super) const LAYER: &[u8] = b"y";
+/// Prefix of rows of layers.
+pub(super) const LAYERS: u8 = b'o';
+
 fn with_prefix(prefix: u8, rest: &[u8]) -> Vec<u8> {
     [&[prefix], rest].concat()
 }

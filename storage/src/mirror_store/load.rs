@@ -12,10 +12,12 @@ use outpost_model::limits;
 use super::core::Core;
 use super::draft::LogLimits;
 use super::keys;
+use super::layers::Kv;
 use super::records::{FORMAT_VERSION, Meta};
+use super::stage::StageLimits;
 use crate::blob;
 use crate::error::StorageError;
-use crate::kv::{self, Batch, Kv, OpenReport};
+use crate::kv::{self, Batch, OpenReport};
 use crate::{record, stored};
 
 /// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
@@ -31,13 +33,15 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, OpenReport), Storage
     };
     blob::delete_leftovers(&kv, meta.next_blob)?;
     kv.flush()?;
+    let kv = Kv::new(kv)?;
     let log_floor = Arc::new(AtomicU64::new(meta.log_floor));
     let log_limits =
         LogLimits { records_max: limits::CHANGE_LOG_RECORDS_MAX, bytes_max: limits::CHANGE_LOG_BYTES_MAX };
-    Ok((Core { kv: Arc::new(kv), meta, damage: Arc::default(), log_floor, log_limits }, report))
+    let stage_limits = StageLimits::default();
+    Ok((Core { kv: Arc::new(kv), meta, damage: Arc::default(), log_floor, log_limits, stage_limits }, report))
 }
 
-fn create(kv: &Kv) -> Result<Meta, StorageError> {
+fn create(kv: &kv::Kv) -> Result<Meta, StorageError> {
     let meta = Meta { next_blob: 1, ..Meta::default() };
     let mut batch = Batch::new();
     batch.put(keys::FORMAT.to_vec(), FORMAT_VERSION.to_be_bytes().to_vec());

@@ -10,11 +10,11 @@ use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Item, Position, Tim
 use tokio::sync::watch;
 
 use super::batch::{EntryPut, PackedBody, Quarantined, SourceId};
+use super::layers::Kv;
 use super::records::{DatasetHead, Head, IndexRow, QuarantineRow, SourceRow};
 use super::{MirrorStore, keys};
 use crate::blob::{self, Read};
 use crate::error::StorageError;
-use crate::kv::Kv;
 use crate::mirror::{Changed, Mirror, MirrorEntry};
 use crate::record;
 use crate::stored::StoredChange;

@@ -11,11 +11,11 @@ use outpost_model::{ArtifactKey, DatasetName, Item, SetHash};
 
 use super::core::{Core, dataset_row, entry_row};
 use super::draft::Draft;
+use super::layers::Kv;
 use super::records::{DatasetHead, Head, Meta};
 use super::{MirrorStore, keys, read};
 use crate::blob;
 use crate::error::StorageError;
-use crate::kv::Kv;
 use crate::mirror::Changed;
 use crate::record;
 
@@ -39,7 +39,7 @@ impl MirrorStore {
     /// [`StorageError::Engine`] when the disk fails.
     pub fn scrub(&self) -> Result<MirrorScrubReport, StorageError> {
         let mut report = MirrorScrubReport::default();
-        let blobs_before = self.core()?.meta.next_blob;
+        let blobs_before = self.blobs_settled()?;
         let kv = self.reader()?;
         let referenced = self.check_entries(kv, &mut report)?;
         self.check_datasets(kv, &mut report)?;
@@ -47,14 +47,26 @@ impl MirrorStore {
             blob::delete_chunks(id, &kv.chunks)?;
             report.blobs_deleted += 1;
         }
-        report.recounted = self.write(|core| {
+        let recounted = self.write(|core| {
             if is_counted(core)? {
                 return Ok((false, Vec::new()));
             }
             recount(core)?;
             Ok((true, Vec::new()))
-        })?;
+        });
+        report.recounted = match recounted {
+            // The stage is about to replace what would be counted; the next scrub counts.
+            Err(StorageError::Busy(_)) => false,
+            other => other?,
+        };
         Ok(report)
+    }
+
+    /// Blobs below this belong to what is stored or to nothing; a stage has later ones.
+    fn blobs_settled(&self) -> Result<u64, StorageError> {
+        self.inner.fault.check()?;
+        let writer = self.inner.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(writer.staging.as_ref().map_or(writer.core.meta.next_blob, |staging| staging.first_blob))
     }
 
     fn check_entries(&self, kv: &Kv, report: &mut MirrorScrubReport) -> Result<HashSet<u64>, StorageError> {

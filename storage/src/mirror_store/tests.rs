@@ -17,6 +17,8 @@ mod crash;
 mod damage;
 mod log;
 mod model;
+mod stage;
+mod stage_crash;
 
 const EPOCH: Epoch = Epoch(7);
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// What the store should hold.
-#[derive(Default)]
-struct Model {
+#[derive(Default, Clone)]
+pub(super) struct Model {
     /// Body, time and source per split.
     entries: BTreeMap<String, (Vec<u8>, u64, String)>,
     datasets: BTreeMap<String, u64>,
@@ -14,7 +14,7 @@ struct Model {
 
 impl Model {
     /// One random change, applied here and returned for the store.
-    fn step(&mut self, random: &mut fastrand::Rng, seq: u64) -> MirrorChange {
+    pub(super) fn step(&mut self, random: &mut fastrand::Rng, seq: u64) -> MirrorChange {
         let split = format!("s{}", random.u8(..12));
         let name = format!("u/d{}", random.u8(..4));
         match random.u8(..10) {
@@ -49,7 +49,7 @@ impl Model {
         }
     }
 
-    fn set_hash(&self) -> SetHash {
+    pub(super) fn set_hash(&self) -> SetHash {
         let mut hash = SetHash::default();
         for (split, (body, updated_at, _)) in &self.entries {
             let stored = entry(&rows_of("u/d", split), *updated_at, body.clone());
@@ -62,7 +62,7 @@ impl Model {
         hash
     }
 
-    fn check(&self, store: &MirrorStore, what: &str) {
+    pub(super) fn check(&self, store: &MirrorStore, what: &str) {
         for number in 0..12 {
             let split = format!("s{number}");
             let expected = self.entries.get(&split).map(|(body, ..)| Bytes::from(body.clone()));
