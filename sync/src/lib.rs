@@ -9,9 +9,12 @@ pub mod follower;
 pub mod frame;
 pub mod freshness;
 pub mod history;
+pub mod http;
 pub mod node_id;
 pub mod ranges;
+
 pub mod record;
+pub mod relay;
 pub mod server;
 pub mod source;
 pub mod wire;

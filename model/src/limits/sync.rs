@@ -60,3 +60,11 @@ pub const SYNC_FOLLOWERS_MAX: usize = 256;
 pub const SYNC_HEADS_AWAITED_MAX: usize = 64;
 /// Calls other than tails that a node answers at once.
 pub const SYNC_CALLS_AT_ONCE_MAX: usize = 64;
+/// Body of a refusal that a node reads.
+pub const SYNC_REFUSAL_BYTES_MAX: usize = 16 * 1024;
+/// First pause of the relay after a webhook could not be taken; doubles.
+pub const RELAY_BACKOFF_MS_MIN: u64 = 1_000;
+/// Longest pause of the relay.
+pub const RELAY_BACKOFF_MS_MAX: u64 = 60_000;
+/// Webhooks of different datasets that are on their way at once.
+pub const RELAY_IN_FLIGHT_MAX: usize = 8;
