@@ -11,6 +11,7 @@ pub mod freshness;
 pub mod history;
 pub mod http;
 pub mod node_id;
+pub mod promise;
 pub mod ranges;
 
 pub mod record;
