@@ -5,6 +5,7 @@
 
 mod dockerfile;
 mod fly;
+mod operations;
 mod options;
 mod systemd;
 
