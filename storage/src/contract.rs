@@ -25,6 +25,7 @@ pub mod budgets;
 pub mod cache;
 pub mod cancellation;
 pub mod concurrency;
+pub mod feed;
 pub mod followers;
 pub mod leases;
 mod model;
@@ -122,6 +123,19 @@ macro_rules! mirror_contract {
             followers: the_mirror_reads_what_the_authority_reads, a_position_contains_what_it_was_answered_for,
                 every_change_is_in_the_log, the_log_is_read_in_pieces, the_future_is_a_gap,
                 watchers_are_told_the_latest_seq, the_position_survives_a_restart;
+        }
+    };
+}
+
+/// Runs every case about what other nodes rely on, as [`authority_contract!`](crate::authority_contract) does, for a
+/// [`FeedSubject`](crate::contract::feed::FeedSubject).
+#[macro_export]
+macro_rules! feed_contract {
+    ($create:path) => {
+        $crate::authority_contract! { @cases $create;
+            feed: the_head_and_the_items_are_those_of_what_is_stored, each_item_leads_to_its_record,
+                what_changed_since_a_seq_is_known, a_copy_of_all_records_has_the_same_set_hash,
+                a_reader_is_told_a_position_at_or_after_what_it_saw, what_is_visible_can_be_followed;
         }
     };
 }

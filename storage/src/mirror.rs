@@ -3,6 +3,7 @@
 //! Owns the read side that every role shares. Reads are synchronous and bounded: one head and its chunks from the
 //! local store. A damaged record reads as an error, is reported, and is recomputed by the authority's maintenance.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 pub use outpost_model::Changed;
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, ErrorCode, Position, Revision};
@@ -25,9 +26,30 @@ pub struct MirrorEntry {
 }
 
 /// The local serving copy.
+#[async_trait]
 pub trait Mirror: Send + Sync + 'static {
-    /// Where the copy stands.
+    /// Where the copy stands on disk: what other nodes are told and bookmarks keep.
     fn position(&self) -> Position;
+
+    /// No read so far has shown anything after this: what to tell a reader, once the answer was got and
+    /// [`Mirror::covered`] returned.
+    fn seen(&self) -> Position {
+        self.position()
+    }
+
+    /// Everything up to this can be read: what to hold a reader's own position against, before the read.
+    fn visible(&self) -> Position {
+        self.position()
+    }
+
+    /// Returns when [`Mirror::seen`] is at or after everything that reads have shown so far; at once unless the store
+    /// shows things before it has a position for them.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`] when the disk fails.
+    async fn covered(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// The response stored for `key`.
     ///
@@ -41,7 +63,7 @@ pub trait Mirror: Send + Sync + 'static {
     /// [`StorageError`] when the store fails or the record is damaged.
     fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetRecord>, StorageError>;
 
-    /// Changes after `seq`, in order, each with its seq. At most `limit`, except that changes which share a seq are never
+    /// Changes after `seq` up to [`Mirror::visible`], in order, each with its seq. At most `limit`, except that changes which share a seq are never
     /// divided: whoever was told of one was told of all. `None` when the log no longer reaches back
     /// that far, or is damaged there, and the caller must forget what it derived.
     ///
@@ -49,6 +71,11 @@ pub trait Mirror: Send + Sync + 'static {
     /// [`StorageError`] when the store fails.
     fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StorageError>;
 
-    /// A receiver of the latest seq, to wait on for changes.
+    /// A receiver of the seq of [`Mirror::position`], to wait on for changes.
     fn watch(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// A receiver of the seq of [`Mirror::visible`].
+    fn watch_visible(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.watch()
+    }
 }

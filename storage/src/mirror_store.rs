@@ -21,6 +21,8 @@ mod mover;
 mod read;
 mod records;
 mod scrub;
+mod shown;
+mod source;
 mod stage;
 
 #[cfg(test)]
@@ -42,10 +44,12 @@ use self::layers::Kv;
 use self::mover::{Mover, Work};
 use self::records::Meta;
 pub use self::scrub::MirrorScrubReport;
+use self::shown::Shown;
 use self::stage::Staging;
 pub use self::stage::{MirrorStage, StageError};
 use crate::error::StorageError;
 use crate::fault::Fault;
+use crate::items::StoredItems;
 use crate::kv::OpenReport;
 use crate::mirror::Changed;
 
@@ -64,6 +68,8 @@ struct Inner {
     published: Arc<Published>,
     damage: Arc<DamageLog>,
     log_floor: Arc<AtomicU64>,
+    items: Arc<StoredItems>,
+    shown: Arc<Shown>,
     report: OpenReport,
     kv: Arc<Kv>,
 }
@@ -97,6 +103,12 @@ pub struct MirrorSummary {
     pub quarantined: u64,
     /// Changes that followers can be told one by one.
     pub log_records: u64,
+    /// The set hash when the position was reached.
+    pub position_hash: SetHash,
+    /// Entries and dataset records when the position was reached.
+    pub position_records: u64,
+    /// The histories that it has left, newest last.
+    pub left: Vec<Epoch>,
 }
 
 impl MirrorSummary {
@@ -111,6 +123,9 @@ impl MirrorSummary {
             set_hash: meta.set_hash,
             quarantined: meta.quarantined,
             log_records: meta.log_records,
+            position_hash: meta.position_hash,
+            position_records: meta.position_records,
+            left: meta.left.iter().copied().map(Epoch).collect(),
         }
     }
 }
@@ -138,11 +153,13 @@ impl MirrorStore {
         let fault = Fault::default();
         let published = Arc::new(Published::new(&core.meta));
         let (kv, damage, log_floor) = (core.kv.clone(), core.damage.clone(), core.log_floor.clone());
+        let (items, shown) = (core.items.clone(), core.shown.clone());
         let flusher = Flusher::start(kv.clone(), &fault, published.clone())?;
         let writer = Arc::new(Mutex::new(Writer { core, batches: 0, staging: None }));
         let mover = Mover::start(kv.clone(), writer.clone(), &fault)?;
         mover.send(Work::Look);
-        let inner = Inner { mover, flusher, writer, fault, published, damage, log_floor, report, kv };
+        let inner =
+            Inner { mover, flusher, writer, fault, published, damage, log_floor, items, shown, report, kv };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -204,6 +221,12 @@ impl MirrorStore {
     /// [`StorageError::Engine`] when the store has failed.
     pub fn cursor(&self) -> Result<Option<Bytes>, StorageError> {
         Ok(self.core()?.meta.cursor.clone().map(Bytes::from))
+    }
+
+    /// [`Mirror::visible`](crate::Mirror::visible), with the set hash of the state at it.
+    #[must_use]
+    pub fn visible_hash(&self) -> (Position, SetHash) {
+        self.inner.shown.visible_hash()
     }
 
     /// What is on disk.

@@ -12,25 +12,47 @@ use crate::kv::Kv;
 use crate::mirror::Changed;
 use crate::record::{self, Record};
 
-/// A store's counters, `None` for a new store. `format` and `meta` are their keys.
-pub(crate) fn read_meta<M: Record>(
-    kv: &Kv,
-    format: &[u8],
-    expected: u32,
-    meta: &[u8],
-) -> Result<Option<M>, StorageError> {
+/// Where a store says what it is.
+pub(crate) struct Layout {
+    /// Key of the format version.
+    pub(crate) format: &'static [u8],
+    /// Key of the counters.
+    pub(crate) meta: &'static [u8],
+    /// The version that is written.
+    pub(crate) version: u32,
+    /// The version before, which is brought up to date.
+    pub(crate) previous: u32,
+}
+
+/// The counters of a store.
+pub(crate) enum Found<M, P> {
+    /// It is new.
+    Nothing,
+    /// Of this version.
+    Current(M),
+    /// Of the version before.
+    Previous(P),
+}
+
+/// A store's counters.
+pub(crate) fn read_meta<M: Record, P: Record>(kv: &Kv, layout: &Layout) -> Result<Found<M, P>, StorageError> {
     if kv.state.is_empty() {
-        return Ok(None);
+        return Ok(Found::Nothing);
     }
-    let found = kv.state.get(format)?;
-    match found.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes) {
-        Some(found) if found == expected => {}
-        Some(found) => return Err(StorageError::FormatVersion { found, expected }),
-        None => return Err(StorageError::Damaged("no format version".to_owned())),
+    let found = kv.state.get(layout.format)?;
+    let found = found.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    let found = found.ok_or_else(|| StorageError::Damaged("no format version".to_owned()))?;
+    let meta = || {
+        let meta = kv.state.get(layout.meta)?;
+        meta.ok_or_else(|| StorageError::Damaged("no position".to_owned()))
+    };
+    if found == layout.version {
+        record::decode(&meta()?).map(Found::Current)
+    } else if found == layout.previous {
+        record::decode(&meta()?).map(Found::Previous)
+    } else {
+        Err(StorageError::FormatVersion { found, expected: layout.version })
     }
-    let meta = kv.state.get(meta)?;
-    let meta = meta.ok_or_else(|| StorageError::Damaged("no position".to_owned()))?;
-    record::decode(&meta).map(Some)
 }
 
 /// The error that a head names.

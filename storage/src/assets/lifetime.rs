@@ -26,6 +26,9 @@ pub fn follow(assets: &dyn AssetStore, mirror: &dyn Mirror, now: TimestampMs) ->
         let Some(changes) = mirror.changes_after(seq, limits::FOLLOW_BATCH_MAX)? else {
             return Ok(deleted + look_at_everything(assets, mirror, head, now)?);
         };
+        // What is not on disk yet may come again after a crash, and the bookmark would be past it.
+        let durable = changes.into_iter().take_while(|(at, _)| *at <= head.seq);
+        let changes: Vec<_> = durable.collect();
         let Some((last, _)) = changes.last() else { return Ok(deleted) };
         seq = *last;
         for (_, change) in changes {

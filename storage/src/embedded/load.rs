@@ -20,7 +20,8 @@ use super::witness::Witness;
 use crate::blob;
 use crate::error::StorageError;
 use crate::kv::{self, Batch, Kv, OpenReport};
-use crate::{record, stored};
+use crate::record;
+use crate::stored::{self, Found, Layout};
 
 /// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
 pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
@@ -29,11 +30,13 @@ pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, Ope
 
 fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
     let (kv, mut report) = kv::open(root, lock_wait_ms, limits::STORE_CACHE_BYTES)?;
-    let found = stored::read_meta::<Meta>(&kv, keys::FORMAT, FORMAT_VERSION, keys::META)?;
-    let is_new = found.is_none();
+    let layout =
+        Layout { format: keys::FORMAT, meta: keys::META, version: FORMAT_VERSION, previous: FORMAT_VERSION };
+    let found = stored::read_meta::<Meta, Meta>(&kv, &layout)?;
+    let is_new = matches!(found, Found::Nothing);
     let meta = match found {
-        Some(meta) => meta,
-        None => create(&kv)?,
+        Found::Current(meta) | Found::Previous(meta) => meta,
+        Found::Nothing => create(&kv)?,
     };
     let mut core = core_over(Arc::new(kv), meta);
     let witness = call_witness(root, &mut core, is_new, &mut report)?;

@@ -27,6 +27,8 @@ pub struct MirrorBatch {
     pub reached: Option<u64>,
     /// The filler's bookmark, to be given back after a restart; `None` keeps the last one.
     pub cursor: Option<Bytes>,
+    /// The histories that the source of the changes has left, oldest first; empty when it knows of none.
+    pub left: Vec<Epoch>,
 }
 
 /// One change and when it happened. A change that is older than what is stored for its key is ignored, one that is

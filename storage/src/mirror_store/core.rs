@@ -15,9 +15,12 @@ use super::draft::{Draft, Known, LogLimits};
 use super::keys;
 use super::layers::Kv;
 use super::records::{DatasetHead, Head, IndexRow, Meta, Stamp};
+use super::shown::Shown;
 use super::stage::StageLimits;
 use crate::blob::{self, Blob};
 use crate::error::StorageError;
+use crate::items::{ItemChange, StoredItems};
+use crate::lineage;
 use crate::mirror::Changed;
 use crate::stored::{StoredChange, StoredDataset};
 
@@ -39,6 +42,8 @@ pub(super) struct Core {
     pub(super) log_floor: Arc<AtomicU64>,
     pub(super) log_limits: LogLimits,
     pub(super) stage_limits: StageLimits,
+    pub(super) items: Arc<StoredItems>,
+    pub(super) shown: Arc<Shown>,
 }
 
 impl Core {
@@ -53,21 +58,40 @@ impl Core {
         }
         draft.reach(batch.reached)?;
         draft.trim_log(self.log_limits)?;
+        draft.take_over(&batch.left);
         if let Some(cursor) = batch.cursor {
             draft.meta.cursor = Some(cursor.to_vec());
         }
         let applied = Applied { changed: draft.changed, ignored: draft.ignored };
-        let (batch, meta, garbage, healed) = draft.into_parts();
-        self.raise_log_floor(&meta);
-        self.kv.state.apply(batch)?;
-        self.meta = meta;
-        self.damage.forget(&healed);
-        Ok((applied, garbage))
+        Ok((applied, self.take(draft)?))
     }
 
-    /// Tells readers of the log that it is about to be cut.
-    pub(super) fn raise_log_floor(&self, meta: &Meta) {
+    /// Lets a draft take effect; returns the blobs to delete once it is on disk.
+    pub(super) fn take(&mut self, mut draft: Draft<'_>) -> Result<Vec<u64>, StorageError> {
+        let items = std::mem::take(&mut draft.items);
+        let (batch, meta, garbage, healed) = draft.into_parts();
+        self.announce(&meta);
+        self.kv.state.apply(batch)?;
+        self.reveal(meta, Some(&items), &healed);
+        Ok(garbage)
+    }
+
+    /// Call before the engine takes what leads to `meta`: readers of the log are told that it is about to be cut, and
+    /// readers of records what they may see from now on.
+    pub(super) fn announce(&self, meta: &Meta) {
         self.log_floor.store(meta.log_floor, Ordering::SeqCst);
+        self.shown.announce(meta);
+    }
+
+    /// Call after the engine took it. `items` is what changed in the index, in order; `None` when it is to be read again.
+    pub(super) fn reveal(&mut self, meta: Meta, items: Option<&[ItemChange]>, healed: &[Changed]) {
+        match items {
+            Some(items) => self.items.record(items),
+            None => self.items.forget(),
+        }
+        self.shown.reveal(&meta);
+        self.meta = meta;
+        self.damage.forget(healed);
     }
 }
 
@@ -85,18 +109,32 @@ impl Draft<'_> {
         self.restart_log(self.meta.seq)
     }
 
+    /// Moves the position to a state that is whole with the changes so far.
     pub(super) fn reach(&mut self, reached: Option<u64>) -> Result<(), StorageError> {
         let Some(seq) = reached else { return Ok(()) };
+        self.meta.note_seen(seq);
+        (self.meta.position_hash, self.meta.position_records) =
+            (self.meta.set_hash, self.meta.entries + self.meta.datasets);
         if self.meta.epoch == self.meta.filling_epoch {
             self.meta.seq = self.meta.seq.max(seq);
             return Ok(());
+        }
+        if self.meta.seq > 0 {
+            lineage::leave(&mut self.meta.left, self.meta.epoch, self.meta.filling_epoch);
         }
         (self.meta.epoch, self.meta.seq) = (self.meta.filling_epoch, seq);
         self.restart_log(seq)
     }
 
+    /// Takes over what the source of the changes has left.
+    pub(super) fn take_over(&mut self, left: &[Epoch]) {
+        let current = self.meta.filling_epoch;
+        lineage::take_over(&mut self.meta.left, left.iter().map(|epoch| epoch.0), current);
+    }
+
     pub(super) fn change(&mut self, change: MirrorChange) -> Result<(), StorageError> {
         let seq = change.seq;
+        self.meta.note_seen(seq);
         match change.write {
             MirrorWrite::PutEntry(put) => self.put_entry(seq, *put),
             MirrorWrite::DeleteEntry(key) => self.delete_entry(seq, &key),

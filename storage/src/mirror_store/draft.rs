@@ -15,6 +15,7 @@ use super::layers::Kv;
 use super::records::{Head, IndexRow, Meta, QuarantineRow, SourceRow, Stamp, Tombstone};
 use crate::blob;
 use crate::error::StorageError;
+use crate::items::ItemChange;
 use crate::kv::Batch;
 use crate::mirror::Changed;
 use crate::record::{self, Record};
@@ -57,14 +58,16 @@ pub(super) struct Draft<'a> {
     pub(super) changed: usize,
     pub(super) ignored: usize,
     pub(super) telling: Telling,
+    /// What changed in the index, in order.
+    pub(super) items: Vec<ItemChange>,
     writes: HashMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(kv: &'a Kv, damage: &'a DamageLog, meta: Meta) -> Self {
         let (garbage, healed, writes) = (Vec::new(), Vec::new(), HashMap::new());
-        let telling = Telling::Now;
-        Self { kv, damage, meta, garbage, healed, changed: 0, ignored: 0, telling, writes }
+        let (telling, items) = (Telling::Now, Vec::new());
+        Self { kv, damage, meta, garbage, healed, changed: 0, ignored: 0, telling, items, writes }
     }
 
     /// Everything to write, the counters included.
@@ -128,6 +131,7 @@ impl<'a> Draft<'a> {
     /// Adds a record to the index, the set hash and the counters.
     pub(super) fn index(&mut self, item: &Item, row: &IndexRow) {
         self.meta.set_hash.add(item);
+        self.items.push(ItemChange::Add(*item));
         self.count(row, |count, by| *count = count.saturating_add(by));
         self.put(keys::index(item), row);
     }
@@ -135,6 +139,7 @@ impl<'a> Draft<'a> {
     /// Takes back [`Draft::index`].
     pub(super) fn unindex(&mut self, item: &Item, row: &IndexRow) {
         self.meta.set_hash.remove(item);
+        self.items.push(ItemChange::Remove(*item));
         self.count(row, |count, by| *count = count.saturating_sub(by));
         self.delete(keys::index(item));
     }

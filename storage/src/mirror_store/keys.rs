@@ -2,11 +2,12 @@
 //!
 //! Owns which prefix holds what. One tree holds everything that must switch together; a first byte tells the kinds
 //! apart and numbers are big-endian, so that order in the tree is order in time. The prefix `g` is that of
-//! [`crate::blob::GARBAGE`].
+//! [`crate::blob::GARBAGE`], `x` that of the reconciliation index.
 
-use outpost_model::items::{ITEM_BYTES, subject_bytes};
-use outpost_model::{ArtifactKey, DatasetName, Item};
+use outpost_model::items::subject_bytes;
+use outpost_model::{ArtifactKey, DatasetName};
 
+pub(super) use crate::items::{INDEX, index_key as index, item_of_key as item};
 use crate::mirror::Changed;
 
 /// The format version, outside any record so that every version of the code can read it.
@@ -17,8 +18,6 @@ pub(super) const META: &[u8] = b"m";
 pub(super) const ENTRIES: u8 = b'e';
 /// Prefix of dataset records.
 pub(super) const DATASETS: u8 = b'd';
-/// Prefix of the reconciliation index.
-pub(super) const INDEX: u8 = b'x';
 /// Prefix of the change log.
 pub(super) const LOG: u8 = b'l';
 /// Prefix of tombstones.
@@ -55,16 +54,6 @@ pub(super) fn source(source: &[u8]) -> Vec<u8> {
 
 pub(super) fn quarantine(source: &[u8]) -> Vec<u8> {
     with_prefix(QUARANTINE, source)
-}
-
-pub(super) fn index(item: &Item) -> Vec<u8> {
-    with_prefix(INDEX, &item.to_bytes())
-}
-
-/// The item of an index key.
-pub(super) fn item(key: &[u8]) -> Option<Item> {
-    let bytes: &[u8; ITEM_BYTES] = key.get(1..)?.try_into().ok()?;
-    Some(Item::from_bytes(bytes))
 }
 
 /// The `number`th change at `seq`.

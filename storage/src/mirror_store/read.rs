@@ -1,7 +1,6 @@
 //! Reads of the mirror: what every role answers from, and what a filler or another node compares with.
 //!
-//! Owns the promise that the change log and the position show only what is on disk. Entries and records may be seen
-//! a moment earlier. A damaged record reads as a miss and is put on the list of what to fetch again.
+//! Owns the promise that the position shows only what is on disk, and the change log only what can be read. A damaged record reads as a miss and is put on the list of what to fetch again.
 
 use std::fmt::Display;
 use std::sync::atomic::Ordering;
@@ -24,6 +23,18 @@ impl Mirror for MirrorStore {
         self.inner.published.position()
     }
 
+    fn seen(&self) -> Position {
+        self.inner.shown.seen()
+    }
+
+    fn visible(&self) -> Position {
+        self.inner.shown.visible()
+    }
+
+    fn watch_visible(&self) -> watch::Receiver<u64> {
+        self.inner.shown.watch()
+    }
+
     fn get(&self, key: &ArtifactKey) -> Result<Option<MirrorEntry>, StorageError> {
         self.missing_when_damaged(&Changed::Entry(key.clone()), read_response(key, self.reader()?))
     }
@@ -35,15 +46,15 @@ impl Mirror for MirrorStore {
 
     fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StorageError> {
         let kv = self.reader()?;
-        let published = self.inner.published.position().seq;
+        let visible = self.visible().seq;
         // A seq that was never given out belongs to another history.
-        if seq > published {
+        if seq > visible {
             return Ok(None);
         }
         let mut changes: Vec<(u64, Changed)> = Vec::new();
         for pair in kv.state.from(&keys::log(seq.saturating_add(1), 0)) {
             let (key, value) = pair?;
-            let Some(at) = keys::log_seq(&key).filter(|at| *at <= published) else { break };
+            let Some(at) = keys::log_seq(&key).filter(|at| *at <= visible) else { break };
             if changes.len() >= limit && changes.last().is_none_or(|(last, _)| *last != at) {
                 break;
             }

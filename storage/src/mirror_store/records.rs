@@ -10,12 +10,15 @@ use outpost_model::{
 
 use crate::blob::Blob;
 use crate::error::StorageError;
+pub(super) use crate::items::IndexRow;
 use crate::mirror::Changed;
 use crate::record::Record;
 use crate::stored::{self, StoredChange, StoredDataset};
 
 /// Layout of the whole store; another version is refused. The upper half tells it from the authority's store.
-pub(super) const FORMAT_VERSION: u32 = 0x4d49_0001;
+pub(super) const FORMAT_VERSION: u32 = 0x4d49_0002;
+/// The layout before, which is brought up to date.
+pub(super) const FORMAT_VERSION_BEFORE: u32 = 0x4d49_0001;
 
 /// The store's counters and bookmarks, written with every batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -45,16 +48,121 @@ pub(super) struct Meta {
     pub(super) set_hash: SetHash,
     /// The filler's bookmark.
     pub(super) cursor: Option<Vec<u8>>,
+    /// Set hash and number of records when the position was reached.
+    pub(super) position_hash: SetHash,
+    pub(super) position_records: u64,
+    /// The last seq of a stored change, and its history.
+    pub(super) seen_epoch: u128,
+    pub(super) seen_seq: u64,
+    /// See [`crate::lineage`].
+    pub(super) left: Vec<u128>,
 }
 
 impl Record for Meta {
     const TAG: u8 = b'M';
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 }
 
 impl Meta {
     pub(super) fn position(&self) -> Position {
         Position { epoch: Epoch(self.epoch), seq: self.seq }
+    }
+
+    /// Nothing is stored that came after this.
+    pub(super) fn seen(&self) -> Position {
+        if self.seen_epoch == self.epoch {
+            return Position { epoch: Epoch(self.epoch), seq: self.seen_seq.max(self.seq) };
+        }
+        // Before the first change of another history, and once it is reached without one.
+        let is_ahead = self.seen_epoch == self.filling_epoch && self.seen_seq > 0;
+        let seen = Position { epoch: Epoch(self.seen_epoch), seq: self.seen_seq };
+        if is_ahead { seen } else { self.position() }
+    }
+
+    /// Takes note of a change that is about to be stored.
+    pub(super) fn note_seen(&mut self, seq: u64) {
+        if self.seen_epoch != self.filling_epoch {
+            (self.seen_epoch, self.seen_seq) = (self.filling_epoch, 0);
+        }
+        self.seen_seq = self.seen_seq.max(seq);
+    }
+}
+
+/// [`Meta`] before it kept what followers of the mirror are told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub(super) struct MetaBefore {
+    epoch: u128,
+    seq: u64,
+    filling_epoch: u128,
+    generation: u32,
+    log_floor: u64,
+    log_last: (u64, u32),
+    log_records: u64,
+    log_bytes: u64,
+    next_blob: u64,
+    entries: u64,
+    datasets: u64,
+    quarantined: u64,
+    raw_bytes: u64,
+    stored_bytes: u64,
+    set_hash: SetHash,
+    cursor: Option<Vec<u8>>,
+}
+
+impl Record for MetaBefore {
+    const TAG: u8 = Meta::TAG;
+    const VERSION: u8 = 1;
+}
+
+impl MetaBefore {
+    /// What the version before would have written.
+    #[cfg(test)]
+    pub(super) fn of(meta: Meta) -> Self {
+        Self {
+            epoch: meta.epoch,
+            seq: meta.seq,
+            filling_epoch: meta.filling_epoch,
+            generation: meta.generation,
+            log_floor: meta.log_floor,
+            log_last: meta.log_last,
+            log_records: meta.log_records,
+            log_bytes: meta.log_bytes,
+            next_blob: meta.next_blob,
+            entries: meta.entries,
+            datasets: meta.datasets,
+            quarantined: meta.quarantined,
+            raw_bytes: meta.raw_bytes,
+            stored_bytes: meta.stored_bytes,
+            set_hash: meta.set_hash,
+            cursor: meta.cursor,
+        }
+    }
+
+    /// What it says, as far as it does: the set hash may be that of a fill under way until the position moves.
+    pub(super) fn into_current(self) -> Meta {
+        Meta {
+            epoch: self.epoch,
+            seq: self.seq,
+            filling_epoch: self.filling_epoch,
+            generation: self.generation,
+            log_floor: self.log_floor,
+            log_last: self.log_last,
+            log_records: self.log_records,
+            log_bytes: self.log_bytes,
+            next_blob: self.next_blob,
+            entries: self.entries,
+            datasets: self.datasets,
+            quarantined: self.quarantined,
+            raw_bytes: self.raw_bytes,
+            stored_bytes: self.stored_bytes,
+            set_hash: self.set_hash,
+            cursor: self.cursor,
+            position_hash: self.set_hash,
+            position_records: self.entries + self.datasets,
+            seen_epoch: self.filling_epoch,
+            seen_seq: self.log_last.0.max(self.seq),
+            left: Vec::new(),
+        }
     }
 }
 
@@ -113,20 +221,6 @@ impl DatasetHead {
     pub(super) fn record(&self, name: &DatasetName) -> Result<DatasetRecord, StorageError> {
         self.dataset.clone().into_record(name.clone())
     }
-}
-
-/// What the reconciliation index keeps beside an item.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct IndexRow {
-    pub(super) subject: StoredChange,
-    /// Length of the body, as it is and as stored; zero for datasets.
-    pub(super) raw_bytes: u32,
-    pub(super) stored_bytes: u32,
-}
-
-impl Record for IndexRow {
-    const TAG: u8 = b'X';
-    const VERSION: u8 = 1;
 }
 
 /// When a record was deleted.

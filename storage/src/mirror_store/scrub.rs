@@ -225,8 +225,12 @@ fn recount(core: &mut Core) -> Result<(), StorageError> {
             }
         }
     }
-    let (batch, meta, ..) = draft.into_parts();
-    core.kv.state.apply(batch)?;
-    core.meta = meta;
+    // What the mirror has lost it must not claim to have at its position.
+    if core.meta.position_hash == core.meta.set_hash {
+        (draft.meta.position_hash, draft.meta.position_records) =
+            (draft.meta.set_hash, draft.meta.entries + draft.meta.datasets);
+    }
+    core.take(draft)?;
+    core.items.forget();
     Ok(())
 }

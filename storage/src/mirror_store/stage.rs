@@ -76,6 +76,7 @@ pub struct MirrorStage {
     epoch: Epoch,
     limits: StageLimits,
     added: u64,
+    left: Vec<Epoch>,
 }
 
 enum Staged {
@@ -114,6 +115,7 @@ impl MirrorStore {
             epoch,
             limits: writer.core.stage_limits,
             added: 0,
+            left: Vec::new(),
         })
     }
 }
@@ -155,6 +157,11 @@ impl MirrorStage {
         }
     }
 
+    /// Takes note of the histories that the source of the changes has left, oldest first, to be taken over with them.
+    pub fn take_over(&mut self, left: Vec<Epoch>) {
+        self.left = left;
+    }
+
     /// Changes that were added.
     #[must_use]
     pub fn changes(&self) -> u64 {
@@ -178,7 +185,7 @@ impl MirrorStage {
             let cause = format!("a stage of the history {} cannot lead to {position}", self.epoch);
             return Err(StorageError::Engine(cause).into());
         }
-        let target = switch::Target { position, expected, cursor };
+        let target = switch::Target { position, expected, cursor, left: std::mem::take(&mut self.left) };
         step("before commit");
         let applied = match &mut self.staged {
             Staged::InMemory(listed) => {

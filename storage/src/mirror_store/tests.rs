@@ -13,10 +13,12 @@ use crate::contract::{dataset, key, revision};
 use crate::mirror::Mirror;
 
 mod apply;
+mod contract;
 mod crash;
 mod damage;
 mod log;
 mod model;
+mod positions;
 mod stage;
 mod stage_crash;
 
@@ -60,7 +62,7 @@ fn change(seq: u64, write: MirrorWrite) -> MirrorChange {
 /// A batch that moves the position to the seq of its last change.
 fn batch(changes: Vec<MirrorChange>) -> MirrorBatch {
     let reached = changes.last().map(|change| change.seq);
-    MirrorBatch { epoch: EPOCH, changes, reached, cursor: None }
+    MirrorBatch { epoch: EPOCH, changes, reached, cursor: None, left: Vec::new() }
 }
 
 fn record(name: &str, checked_at: u64, visibility: Visibility) -> DatasetRecord {

@@ -7,11 +7,12 @@
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use outpost_model::Position;
+use outpost_model::{Epoch, Position};
 
 use super::drafted::Drafted;
 use super::{Listed, StageError, step};
 use crate::error::StorageError;
+use crate::items::ItemChange;
 use crate::kv::Batch;
 use crate::mirror::Changed;
 use crate::mirror_store::batch::MirrorChange;
@@ -28,6 +29,8 @@ pub(super) struct Target {
     pub(super) position: Position,
     pub(super) expected: Option<SetHash>,
     pub(super) cursor: Option<Bytes>,
+    /// Histories that the source has left.
+    pub(super) left: Vec<Epoch>,
 }
 
 impl Target {
@@ -45,6 +48,7 @@ struct Switch {
     meta: Meta,
     garbage: Vec<u64>,
     healed: Vec<Changed>,
+    items: Vec<ItemChange>,
     applied: Applied,
 }
 
@@ -108,6 +112,7 @@ fn draft_listed(core: &Core, changes: &[MirrorChange], target: &Target) -> Resul
         draft.change(change.clone())?;
     }
     draft.reach(Some(target.position.seq))?;
+    draft.take_over(&target.left);
     let is_other_history = core.meta.epoch != target.position.epoch.0;
     if draft.changed > 0 && (is_other_history || told >= target.position.seq) {
         draft.telling = Telling::Never;
@@ -119,8 +124,9 @@ fn draft_listed(core: &Core, changes: &[MirrorChange], target: &Target) -> Resul
         draft.meta.cursor = Some(cursor.to_vec());
     }
     let applied = Applied { changed: draft.changed, ignored: draft.ignored };
+    let items = std::mem::take(&mut draft.items);
     let (batch, meta, garbage, healed) = draft.into_parts();
-    Ok(Switch { batch, meta, garbage, healed, applied })
+    Ok(Switch { batch, meta, garbage, healed, items, applied })
 }
 
 /// The last seq that followers may have asked from: what is told at or before it they never hear of.
@@ -130,7 +136,7 @@ fn told_up_to(meta: &Meta, target: &Target) -> u64 {
 
 impl Switch {
     fn make(self, core: &mut Core, is_large: bool) -> Result<(Applied, Vec<u64>), StorageError> {
-        let Self { batch, meta, mut garbage, healed, applied } = self;
+        let Self { batch, meta, mut garbage, healed, items, applied } = self;
         if is_large && !core.kv.has_layer() {
             let layer = core.kv.begin_layer()?;
             step("layer begun");
@@ -138,15 +144,14 @@ impl Switch {
             step("rows");
             // The mover deletes what is marked in the layer.
             garbage = Vec::new();
-            core.raise_log_floor(&meta);
+            core.announce(&meta);
             core.kv.switch(layer, counters(&meta))?;
         } else {
-            core.raise_log_floor(&meta);
+            core.announce(&meta);
             core.kv.state.apply(batch)?;
             step("switched");
         }
-        core.meta = meta;
-        core.damage.forget(&healed);
+        core.reveal(meta, Some(&items), &healed);
         Ok((applied, garbage))
     }
 }
@@ -158,7 +163,11 @@ fn switch_layer(
     target: &Target,
 ) -> Result<(Applied, Vec<u64>), StorageError> {
     let told = told_up_to(&core.meta, target);
-    drafted.draft(store, |draft| draft.reach(Some(target.position.seq)))?;
+    drafted.draft(store, |draft| {
+        draft.reach(Some(target.position.seq))?;
+        draft.take_over(&target.left);
+        Ok(())
+    })?;
     for kind in [keys::LOG, keys::TOMBSTONES] {
         drafted.kv.state.delete_kind(kind)?;
     }
@@ -168,10 +177,9 @@ fn switch_layer(
     if let Some(cursor) = &target.cursor {
         meta.cursor = Some(cursor.to_vec());
     }
-    core.raise_log_floor(&meta);
+    core.announce(&meta);
     core.kv.switch(drafted.layer, counters(&meta))?;
-    core.meta = meta;
-    core.damage.forget(&drafted.healed);
+    core.reveal(meta, None, &drafted.healed);
     Ok((Applied { changed: drafted.changed, ignored: drafted.ignored }, Vec::new()))
 }
 

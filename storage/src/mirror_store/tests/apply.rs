@@ -169,7 +169,8 @@ async fn another_history_wins_over_everything_stored() {
     let store = open(directory.path());
     let (train, test) = (rows_of("u/d", "train"), rows_of("u/d", "test"));
     store.apply(batch(vec![put(1_000, &entry(&train, 1, "old"), Some("a"))])).unwrap();
-    let next = |changes, reached| MirrorBatch { epoch: Epoch(8), changes, reached, cursor: None };
+    let next =
+        |changes, reached| MirrorBatch { epoch: Epoch(8), changes, reached, cursor: None, left: Vec::new() };
     store.apply(next(vec![put(3, &entry(&test, 2, "new"), Some("b"))], None)).unwrap();
     store.flushed().await.unwrap();
     // The old position holds until the new history is whole.

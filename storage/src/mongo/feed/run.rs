@@ -242,7 +242,7 @@ impl Worker {
             for (document, seq) in &fetched {
                 fetch::convert(document, *seq, &mut changes);
             }
-            mirror.apply(MirrorBatch { epoch, changes, reached, cursor })
+            mirror.apply(MirrorBatch { epoch, changes, reached, cursor, left: Vec::new() })
         };
         let panicked = |_| StorageError::Engine("applying a batch panicked".to_owned());
         tokio::task::spawn_blocking(apply).await.map_err(panicked)??;

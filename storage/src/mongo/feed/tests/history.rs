@@ -8,7 +8,9 @@ use crate::mirror_store::MirrorBatch;
 pub(super) async fn forget(site: &Site) {
     let mirror = site.mirror();
     let (epoch, cursor) = (site.epoch().await, Some(Bytes::from_static(b"garbage")));
-    mirror.apply(MirrorBatch { epoch, changes: Vec::new(), reached: None, cursor }).unwrap();
+    mirror
+        .apply(MirrorBatch { epoch, changes: Vec::new(), reached: None, cursor, left: Vec::new() })
+        .unwrap();
     mirror.flushed().await.unwrap();
 }
 
