@@ -19,6 +19,7 @@ pub mod planning;
 pub mod position;
 pub mod time;
 pub mod webhook;
+pub mod webhook_id;
 
 pub use artifact::{ArtifactKey, InvalidKey, Level};
 pub use asset::{AssetPath, AssetSplit, InvalidAssetPath};
@@ -30,3 +31,4 @@ pub use job::{Job, JobId, JobState, JobStatus, Lease, NewJob, Priority};
 pub use name::{ConfigName, DatasetName, InvalidName, Revision, SplitName};
 pub use position::{Epoch, Position};
 pub use time::TimestampMs;
+pub use webhook_id::{InvalidWebhookId, WebhookId};

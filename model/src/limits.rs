@@ -304,6 +304,10 @@ pub const STAGE_MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const STAGE_MOVED_ROWS: usize = 256;
 /// Pause of a mirror's mover between two steps, for the writer's sake.
 pub const STAGE_MOVER_PAUSE_MS: u64 = 1;
+/// How long an authority knows that it took a relayed webhook.
+pub const WEBHOOK_ID_AGE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
+/// Relayed webhooks that an authority knows it took; the oldest are forgotten first.
+pub const WEBHOOK_IDS_MAX: u64 = 200_000;
 /// Damaged records of a mirror that wait to be fetched again.
 pub const MIRROR_DAMAGED_WAITING_MAX: usize = 10_000;
 /// Connections of the change feed to MongoDB.

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use outpost_model::planning::{DatasetState, Event};
 use outpost_model::{
     ArtifactKey, DatasetName, DatasetRecord, Entry, Job, Lease, Position, Queue, StepKind, TimestampMs,
+    WebhookId,
 };
 
 use crate::error::StorageError;
@@ -176,6 +177,14 @@ pub trait Authority: Send + Sync + 'static {
     /// Returns when a job may have become claimable in `queues` since the last claim returned `None`, or when a
     /// waiting job's `not_before` has passed. May return early; never misses a wake-up.
     async fn wait_for_work(&self, queues: &[Queue]);
+
+    /// Whether a relayed webhook with this id was applied in the last [`limits::WEBHOOK_ID_AGE_MS_MAX`].
+    ///
+    /// [`limits::WEBHOOK_ID_AGE_MS_MAX`]: outpost_model::limits::WEBHOOK_ID_AGE_MS_MAX
+    async fn webhook_taken(&self, id: &WebhookId) -> Result<bool, StorageError>;
+
+    /// Remembers that a relayed webhook was applied, whose effect is on disk by now.
+    async fn mark_webhook_taken(&self, id: &WebhookId, now: TimestampMs) -> Result<(), StorageError>;
 
     /// Counts for metrics and `node status`.
     async fn stats(&self) -> Result<QueueStats, StorageError>;

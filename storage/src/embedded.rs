@@ -18,6 +18,7 @@ mod queue;
 mod records;
 mod scrub;
 mod summaries;
+mod webhooks;
 mod witness;
 mod writer;
 

@@ -34,6 +34,7 @@ mod state;
 mod stats;
 mod submit;
 mod transaction;
+mod webhooks;
 mod write;
 
 #[cfg(test)]
@@ -168,6 +169,8 @@ mod names {
     pub(super) const WORKER_COUNTS: &str = "workerTypeJobCounts";
     /// Queue database, ours: failed runs of jobs that wait again.
     pub(super) const ATTEMPTS: &str = "outpostAttempts";
+    /// Queue database, ours: relayed webhooks that were applied.
+    pub(super) const WEBHOOKS: &str = "outpostWebhooks";
     /// Queue database, ours: the processes with workers.
     pub(super) const WORKERS: &str = "outpostWorkers";
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use outpost_model::planning::{DatasetState, Event};
 use outpost_model::{
     ArtifactKey, ConfigName, DatasetName, DatasetRecord, Entry, Epoch, Job, JobId, JobState, Lease, Position,
-    Priority, Queue, Revision, SplitName, StepKind, TimestampMs,
+    Priority, Queue, Revision, SplitName, StepKind, TimestampMs, WebhookId,
 };
 use outpost_storage::{
     Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released,
@@ -134,6 +134,14 @@ fn position() -> Position {
 impl Authority for FakeAuthority {
     async fn position(&self) -> Result<Position, StorageError> {
         Ok(position())
+    }
+
+    async fn webhook_taken(&self, _: &WebhookId) -> Result<bool, StorageError> {
+        Ok(false)
+    }
+
+    async fn mark_webhook_taken(&self, _: &WebhookId, _: TimestampMs) -> Result<(), StorageError> {
+        Ok(())
     }
 
     async fn submit(&self, _: &DatasetName, _: &Event, _: TimestampMs) -> Result<Submitted, StorageError> {

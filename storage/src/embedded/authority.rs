@@ -5,11 +5,13 @@
 
 use async_trait::async_trait;
 use outpost_model::planning::{DatasetState, Event};
-use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Entry, Lease, Position, Queue, TimestampMs};
+use outpost_model::{
+    ArtifactKey, DatasetName, DatasetRecord, Entry, Lease, Position, Queue, TimestampMs, WebhookId,
+};
 
 use super::entries::{self, PreparedEntry};
 use super::ops::{self, PreparedCompletion};
-use super::{EmbeddedStore, core, keys};
+use super::{EmbeddedStore, core, keys, webhooks};
 use crate::authority::{
     Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, Submitted,
 };
@@ -122,6 +124,15 @@ impl Authority for EmbeddedStore {
 
     async fn wait_for_work(&self, queues: &[Queue]) {
         self.wait_for_ready(queues).await;
+    }
+
+    async fn webhook_taken(&self, id: &WebhookId) -> Result<bool, StorageError> {
+        webhooks::is_taken(self.reader()?, *id)
+    }
+
+    async fn mark_webhook_taken(&self, id: &WebhookId, now: TimestampMs) -> Result<(), StorageError> {
+        let id = *id;
+        self.write(move |core| webhooks::mark_taken(core, id, now)).await
     }
 
     async fn stats(&self) -> Result<QueueStats, StorageError> {

@@ -55,6 +55,8 @@ pub(super) struct Core {
     pub(super) next_token: u64,
     /// Superseded blobs, to be deleted once the commits that superseded them are on disk.
     pub(super) garbage: Vec<u64>,
+    /// Ids of relayed webhooks, once counted.
+    pub(super) webhook_ids: Option<u64>,
 }
 
 /// A batch being put together.

@@ -108,6 +108,7 @@ fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
         writes: 0,
         next_token,
         garbage: Vec::new(),
+        webhook_ids: None,
     }
 }
 

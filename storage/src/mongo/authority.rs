@@ -7,7 +7,7 @@ use mongodb::bson::RawDocumentBuf;
 use mongodb::options::ReadConcern;
 use outpost_model::planning::{DatasetState, Event};
 use outpost_model::{
-    ArtifactKey, DatasetName, DatasetRecord, Entry, Lease, Position, Queue, TimestampMs, limits,
+    ArtifactKey, DatasetName, DatasetRecord, Entry, Lease, Position, Queue, TimestampMs, WebhookId, limits,
 };
 
 use super::MongoStore;
@@ -98,6 +98,14 @@ impl Authority for MongoStore {
         let poll = Duration::from_millis(fastrand::u64(longest / 2..=longest));
         // Running into the end of the time is the usual way out.
         let _ = tokio::time::timeout(poll, self.inner.work.notified()).await;
+    }
+
+    async fn webhook_taken(&self, id: &WebhookId) -> Result<bool, StorageError> {
+        self.inner.webhook_taken(*id).await
+    }
+
+    async fn mark_webhook_taken(&self, id: &WebhookId, now: TimestampMs) -> Result<(), StorageError> {
+        self.inner.mark_webhook_taken(*id, now).await
     }
 
     async fn stats(&self) -> Result<QueueStats, StorageError> {

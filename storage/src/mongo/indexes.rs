@@ -14,7 +14,7 @@ use super::connect::OpenError;
 use super::documents::job::{OURS, STARTED, WAITING};
 use super::documents::response;
 use super::errors::code;
-use super::names;
+use super::{names, webhooks};
 
 const NAMESPACE_NOT_FOUND: i32 = 26;
 
@@ -71,7 +71,10 @@ pub(super) async fn ensure_queue(queue: &Database) -> Result<(), OpenError> {
     ensure(queue, names::JOB_METRICS, vec![totals]).await?;
     ensure(queue, names::WORKER_COUNTS, vec![unique(&["worker_size"])]).await?;
     let attempts = expiry("outpost_attempts_expire", &["updated_at"], limits::MONGO_ATTEMPTS_AGE_S_MAX);
-    ensure(queue, names::ATTEMPTS, vec![attempts]).await
+    ensure(queue, names::ATTEMPTS, vec![attempts]).await?;
+    let webhooks =
+        expiry("outpost_webhooks_expire", &[webhooks::TAKEN_AT], limits::WEBHOOK_ID_AGE_MS_MAX / 1_000);
+    ensure(queue, names::WEBHOOKS, vec![webhooks]).await
 }
 
 fn responses() -> Vec<Wanted> {

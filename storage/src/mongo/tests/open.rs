@@ -135,3 +135,20 @@ async fn an_index_in_the_way_is_named_and_kept() {
     assert!(error.to_string().contains("kind_1_dataset_1_config_1_split_1"), "{error}");
     assert_eq!(responses.list_index_names().await.unwrap().len(), 11);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_webhook_ids_are_dropped_beyond_a_number() {
+    let Some(mongo) = fresh().await else { return };
+    let store = mongo.store();
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let started = u64::try_from(started.as_millis()).unwrap();
+    for number in 0..6 {
+        let now = outpost_model::TimestampMs(started + number);
+        store.inner.mark_webhook_taken(outpost_model::WebhookId(number.into()), now).await.unwrap();
+    }
+    store.inner.drop_surplus_webhooks(4).await.unwrap();
+    for number in 0..6 {
+        let taken = store.inner.webhook_taken(outpost_model::WebhookId(number)).await.unwrap();
+        assert_eq!(taken, number >= 2, "{number}");
+    }
+}
