@@ -8,6 +8,8 @@ mod fly;
 mod limits;
 mod primary;
 mod store;
+#[cfg_attr(not(test), expect(dead_code, reason = "the listener is wired next"))]
+mod sync;
 mod values;
 mod worker;
 

@@ -77,7 +77,6 @@ impl Fly {
     }
 
     /// Where the listener for other nodes is: the private network is IPv6.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the listener is wired next"))]
     pub(super) fn sync_listen() -> String {
         format!("[::]:{SYNC_PORT}")
     }
