@@ -368,7 +368,9 @@ pub const MONGO_MISFIT_JOBS_MAX: usize = 1_000;
 /// Idle workers look at a shared queue at least this often: other processes cannot wake them.
 pub const MONGO_POLL_MS_MAX: u64 = 200;
 /// How long a process trusts what it read of running and waiting jobs.
-pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 250;
+pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 200;
+/// Looks without a result that a process remembers for as long.
+pub const MONGO_EMPTY_LOOKS_MAX: usize = 64;
 /// Silence after which dataset-viewer takes a job for stuck; its workers give a sign of life each minute.
 pub const MONGO_SILENCE_MS_MAX: u64 = 300_000;
 /// How long a process trusts what it read of blocked datasets.

@@ -71,8 +71,14 @@ pub async fn a_position_contains_what_it_was_answered_for(subject: &mut dyn Subj
     }
 }
 
+/// A mirror that is being filled logs what it finds with the position that it began at, which may be an earlier one.
+async fn wait_until_it_follows(subject: &dyn Subject) {
+    drop(subject.mirror().await);
+}
+
 pub async fn every_change_is_in_the_log(subject: &mut dyn Subject) {
     let authority = subject.authority();
+    wait_until_it_follows(subject).await;
     let start = authority.position().await.unwrap().seq;
     authority.publish("u/d", "r1").await;
     let done = authority.drain().await;
@@ -94,6 +100,7 @@ pub async fn every_change_is_in_the_log(subject: &mut dyn Subject) {
 
 pub async fn the_log_is_read_in_pieces(subject: &mut dyn Subject) {
     let authority = subject.authority();
+    wait_until_it_follows(subject).await;
     let start = authority.position().await.unwrap().seq;
     for number in 0..5 {
         authority.publish(&format!("u/d{number}"), "r1").await;

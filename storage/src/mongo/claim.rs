@@ -15,7 +15,7 @@ use super::documents::fields::to_date;
 use super::documents::job::{STARTED, StoredJob, WAITING, job_id};
 use super::errors::is_duplicate_key;
 use super::leases::beat;
-use super::lookahead::{Ahead, by_age};
+use super::lookahead::{Ahead, Empty, Namespaces, by_age};
 use super::metrics::Counts;
 use super::transaction::pause;
 use super::write::later_than_last_run;
@@ -41,6 +41,18 @@ impl MisfitJobs {
     }
 }
 
+/// What a worker takes.
+struct Wanted<'a> {
+    queues: &'a [Queue],
+    difficulty: DifficultyRange,
+}
+
+impl Wanted<'_> {
+    fn look(&self, priority: Priority, namespaces: Namespaces) -> Empty {
+        Empty { priority, queues: self.queues.to_vec(), difficulty: self.difficulty, namespaces }
+    }
+}
+
 impl Inner {
     /// See [`crate::Authority::claim_within`].
     pub(super) async fn claim(
@@ -52,8 +64,9 @@ impl Inner {
         if queues.is_empty() {
             return Ok(None);
         }
+        let wanted = Wanted { queues, difficulty };
         for number in 0..limits::MONGO_CLAIM_ATTEMPTS_MAX {
-            match self.take_next(queues, difficulty, now).await {
+            match self.take_next(&wanted, now).await {
                 Ok(Some(before)) => match StoredJob::read(&before) {
                     Ok(job) => return self.claimed(job, now).await.map(Some),
                     Err(misfit) => self.put_back(&before, &misfit).await?,
@@ -73,23 +86,23 @@ impl Inner {
     /// Starts the next job and returns its document as it was before.
     async fn take_next(
         &self,
-        queues: &[Queue],
-        difficulty: DifficultyRange,
+        wanted: &Wanted<'_>,
         now: TimestampMs,
     ) -> Result<Option<Document>, mongodb::error::Error> {
-        let base = self.claimable(queues, difficulty, now).await?;
+        let base = self.claimable(wanted, now).await?;
         if let Some(recent) = self.lookahead.recent() {
-            let taken = self.take_from(&base, &recent, now).await?;
+            let taken = self.take_from(wanted, &base, &recent, now).await?;
             if taken.is_some() {
                 return Ok(taken);
             }
         }
         let ahead = self.look_ahead().await?;
-        self.take_from(&base, &ahead, now).await
+        self.take_from(wanted, &base, &ahead, now).await
     }
 
     async fn take_from(
         &self,
+        wanted: &Wanted<'_>,
         base: &Document,
         ahead: &Ahead,
         now: TimestampMs,
@@ -99,37 +112,20 @@ impl Inner {
             let mut filter = base.clone();
             filter.insert("priority", priority.as_str());
             filter.insert("created_at", doc! {"$gte": to_date(floor), "$lte": to_date(now)});
-            let taken = self.take_of_priority(&filter, ahead, now).await?;
-            if taken.is_some() {
-                return Ok(taken);
-            }
-        }
-        Ok(None)
-    }
-
-    async fn take_of_priority(
-        &self,
-        filter: &Document,
-        ahead: &Ahead,
-        now: TimestampMs,
-    ) -> Result<Option<Document>, mongodb::error::Error> {
-        let by_count = ahead.namespaces_by_count();
-        let mut idle = filter.clone();
-        if !by_count.is_empty() {
-            let busy: Vec<&str> = by_count.values().flatten().copied().collect();
-            idle.insert("namespace", doc! {"$nin": busy});
-        }
-        let taken = self.take(idle, now).await?;
-        if taken.is_some() {
-            return Ok(taken);
-        }
-        let mut busy = filter.clone();
-        busy.insert("unicity_id", doc! {"$nin": ahead.unicity_ids()});
-        for namespaces in by_count.values() {
-            busy.insert("namespace", doc! {"$in": namespaces});
-            let taken = self.take(busy.clone(), now).await?;
-            if taken.is_some() {
-                return Ok(taken);
+            for namespaces in ahead.namespaces_in_turn() {
+                let look = wanted.look(priority, namespaces);
+                if ahead.is_empty(&look) {
+                    continue;
+                }
+                filter.insert("namespace", look.namespaces.filter());
+                if matches!(look.namespaces, Namespaces::Of(_)) {
+                    filter.insert("unicity_id", doc! {"$nin": ahead.unicity_ids()});
+                }
+                let taken = self.take(filter.clone(), now).await?;
+                if taken.is_some() {
+                    return Ok(taken);
+                }
+                self.lookahead.found_nothing(ahead, look);
             }
         }
         Ok(None)
@@ -168,10 +164,10 @@ impl Inner {
     /// Matches what may be claimed at all, of any priority and age.
     async fn claimable(
         &self,
-        queues: &[Queue],
-        difficulty: DifficultyRange,
+        wanted: &Wanted<'_>,
         now: TimestampMs,
     ) -> Result<Document, mongodb::error::Error> {
+        let Wanted { queues, difficulty } = wanted;
         let kinds: Vec<&str> =
             STEPS.iter().filter(|spec| queues.contains(&spec.kind.queue())).map(|spec| spec.name).collect();
         let mut filter = doc! {"status": WAITING, "type": {"$in": kinds}};

@@ -62,7 +62,7 @@ impl Inner {
         if requeued {
             self.lookahead.forget();
         }
-        self.lookahead.ended(lease.job_id, job.priority, (jobs_created > 0).then_some(now));
+        self.lookahead.ended(&job, (jobs_created > 0).then_some(now));
         if jobs_created > 0 || requeued {
             self.work.notify_waiters();
         }

@@ -1,4 +1,5 @@
-//! What a process remembers of the queue for a moment: what runs, and how old the oldest waiting jobs are.
+//! What a process remembers of the queue for a moment: what runs, how old the oldest waiting jobs are, and in which
+//! namespaces it found none, so that ten thousand jobs of one are not passed over again with each claim.
 //!
 //! Owns no promise but this: while a process is the only one, what it remembers is true, since each of its own calls
 //! corrects it. Changes by other processes are seen [`limits::MONGO_LOOKAHEAD_AGE_MS_MAX`] later at most, and "nothing
@@ -6,21 +7,22 @@
 //! remains of jobs that ended.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::Hint;
-use outpost_model::{JobId, Priority, TimestampMs, limits};
+use outpost_model::{JobId, Priority, Queue, TimestampMs, limits};
 
 use super::Inner;
 use super::documents::fields;
 use super::documents::job::{STARTED, StoredJob, WAITING, job_id, unicity_id};
 use super::state::find;
+use crate::authority::DifficultyRange;
 
 /// The remembered view.
 #[derive(Default)]
-pub(super) struct Lookahead(Mutex<Option<Ahead>>);
+pub(super) struct Lookahead(Mutex<Option<Arc<Ahead>>>);
 
 /// The queue as it was read.
 #[derive(Clone)]
@@ -30,11 +32,63 @@ pub(super) struct Ahead {
     running: HashMap<JobId, (String, String)>,
     /// Age of the oldest waiting job per priority, the most urgent priority first.
     oldest: [Option<TimestampMs>; 3],
+    empty: Vec<Empty>,
+}
+
+/// A look for jobs that found none.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Empty {
+    pub(super) priority: Priority,
+    pub(super) queues: Vec<Queue>,
+    pub(super) difficulty: DifficultyRange,
+    pub(super) namespaces: Namespaces,
+}
+
+/// Where a claim looks.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Namespaces {
+    AllBut(Vec<String>),
+    Of(Vec<String>),
+}
+
+impl Namespaces {
+    fn covers(&self, namespace: &str) -> bool {
+        match self {
+            Self::AllBut(names) => names.iter().all(|name| name != namespace),
+            Self::Of(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+
+    /// As a filter of the field.
+    pub(super) fn filter(&self) -> Document {
+        match self {
+            Self::AllBut(names) => doc! {"$nin": names},
+            Self::Of(names) => doc! {"$in": names},
+        }
+    }
 }
 
 impl Ahead {
+    /// Where to look, in this order: namespaces without running jobs, then those with the fewest.
+    pub(super) fn namespaces_in_turn(&self) -> Vec<Namespaces> {
+        let by_count = self.namespaces_by_count();
+        let owned = |names: &Vec<&str>| -> Vec<String> {
+            let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            names.sort_unstable();
+            names
+        };
+        let busy = owned(&by_count.values().flatten().copied().collect());
+        let groups = by_count.values().map(|names| Namespaces::Of(owned(names)));
+        [Namespaces::AllBut(busy)].into_iter().chain(groups).collect()
+    }
+
+    /// Whether a look is known to find nothing.
+    pub(super) fn is_empty(&self, look: &Empty) -> bool {
+        self.empty.contains(look)
+    }
+
     /// Namespaces by how many jobs of theirs run.
-    pub(super) fn namespaces_by_count(&self) -> BTreeMap<u64, Vec<&str>> {
+    fn namespaces_by_count(&self) -> BTreeMap<u64, Vec<&str>> {
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for (namespace, _) in self.running.values() {
             *counts.entry(namespace).or_default() += 1;
@@ -62,7 +116,7 @@ fn rank(priority: Priority) -> usize {
 
 impl Lookahead {
     /// What is remembered, unless it is too old.
-    pub(super) fn recent(&self) -> Option<Ahead> {
+    pub(super) fn recent(&self) -> Option<Arc<Ahead>> {
         let remembered = self.remembered();
         let longest = Duration::from_millis(limits::MONGO_LOOKAHEAD_AGE_MS_MAX);
         remembered.as_ref().filter(|ahead| ahead.read_at.elapsed() < longest).cloned()
@@ -77,31 +131,46 @@ impl Lookahead {
     pub(super) fn started(&self, job: &StoredJob) {
         if let Some(ahead) = self.remembered().as_mut() {
             let namespace = job.key.dataset().namespace().to_owned();
-            ahead.running.insert(job_id(job.id), (namespace, unicity_id(&job.key, &job.revision)));
+            Arc::make_mut(ahead)
+                .running
+                .insert(job_id(job.id), (namespace, unicity_id(&job.key, &job.revision)));
         }
     }
 
     /// This process ended a job, which created jobs of the same priority at `created_at`, if any.
-    pub(super) fn ended(&self, id: JobId, priority: Priority, created_at: Option<TimestampMs>) {
+    pub(super) fn ended(&self, job: &StoredJob, created_at: Option<TimestampMs>) {
         let mut remembered = self.remembered();
-        let Some(ahead) = remembered.as_mut() else { return };
-        ahead.running.remove(&id);
-        let oldest = &mut ahead.oldest[rank(priority)];
-        *oldest = [*oldest, created_at].into_iter().flatten().min();
+        let Some(ahead) = remembered.as_mut().map(Arc::make_mut) else { return };
+        ahead.running.remove(&job_id(job.id));
+        if let Some(created_at) = created_at {
+            let oldest = &mut ahead.oldest[rank(job.priority)];
+            *oldest = Some(oldest.map_or(created_at, |oldest| oldest.min(created_at)));
+            let namespace = job.key.dataset().namespace();
+            ahead.empty.retain(|look| !look.namespaces.covers(namespace));
+        }
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, Option<Ahead>> {
+    /// A look that began with what was read at `read_at` found nothing.
+    pub(super) fn found_nothing(&self, seen: &Ahead, look: Empty) {
+        let mut remembered = self.remembered();
+        let Some(ahead) = remembered.as_mut().filter(|ahead| ahead.read_at == seen.read_at) else { return };
+        if ahead.empty.len() < limits::MONGO_EMPTY_LOOKS_MAX {
+            Arc::make_mut(ahead).empty.push(look);
+        }
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, Option<Arc<Ahead>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
     /// Reads the queue and remembers it.
-    pub(super) async fn look_ahead(&self) -> Result<Ahead, mongodb::error::Error> {
+    pub(super) async fn look_ahead(&self) -> Result<Arc<Ahead>, mongodb::error::Error> {
         let read_at = Instant::now();
         let [high, normal, low] = Priority::ALL.map(|priority| self.oldest_of(priority));
         let (running, high, normal, low) = tokio::try_join!(self.what_runs(), high, normal, low)?;
-        let ahead = Ahead { read_at, running, oldest: [high, normal, low] };
+        let ahead = Arc::new(Ahead { read_at, running, oldest: [high, normal, low], empty: Vec::new() });
         *self.lookahead.remembered() = Some(ahead.clone());
         Ok(ahead)
     }
