@@ -41,6 +41,9 @@ pub(crate) enum End {
     /// The upstream ended the tail: its history or its log does.
     #[error("the upstream ended the tail")]
     Ended,
+    /// No room on the disk.
+    #[error("the disk is full up to its high-water mark; what is mirrored is served, news is not taken")]
+    Full,
     /// A more preferred upstream is back.
     #[error("a preferred upstream is back")]
     Return,

@@ -4,6 +4,7 @@
 //! old its state is, and the relay of webhooks. Meets stores and networks through traits that are defined here; only
 //! [`adapter`] knows a store and only [`http`] a socket. Whatever a peer sends, the cost of refusing it is bounded.
 
+pub mod adapter;
 pub mod call;
 pub mod follower;
 pub mod frame;

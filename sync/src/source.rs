@@ -124,11 +124,16 @@ pub trait Target: Source {
 
     /// Returns when there is room on the disk to write.
     async fn room(&self);
+
+    /// Returns when there is no more room on the disk to write.
+    async fn full(&self) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// A state beside the one that is served.
 #[async_trait]
-pub trait Stage: Send {
+pub trait Stage: Send + Sync {
     /// Takes changes; a later seq wins.
     async fn add(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
 

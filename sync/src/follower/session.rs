@@ -26,7 +26,12 @@ impl Follower {
             status.sessions += 1;
             status.upstream = Some(upstream.name().to_owned());
         });
-        let tail = match self.open(&*upstream, begin).await {
+        let opened = tokio::select! {
+            biased;
+            opened = self.open(&*upstream, begin) => opened,
+            () = self.target.full() => Err(End::Full),
+        };
+        let tail = match opened {
             Ok(tail) => tail,
             Err(end) => return (end, false),
         };
@@ -38,6 +43,7 @@ impl Follower {
             end = self.keep_asking(&*upstream) => end,
             end = self.look_for_preferred(index) => end,
             end = self.watch_damage() => end,
+            () = self.target.full() => End::Full,
         };
         let was_told = began.elapsed() > Duration::from_millis(limits::SYNC_SILENCE_MS_MAX);
         (end, was_told)
