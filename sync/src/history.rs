@@ -3,7 +3,7 @@
 //! Owns the rule that a mirror never goes back: within a history only to a node at or after it, to another history only
 //! when that came later. A refusal says what an operator can do.
 
-use outpost_model::{Epoch, Position};
+use outpost_model::{Epoch, Position, limits};
 
 use crate::node_id::NodeId;
 use crate::wire;
@@ -63,25 +63,31 @@ pub struct Mine<'a> {
     pub left: &'a [Epoch],
 }
 
+/// Whether the upstream's way from the origin can be one that leads on to this node.
+///
+/// # Errors
+/// [`Unfit::Loop`], [`Unfit::Path`].
+pub fn check_way(me: NodeId, theirs: &wire::Head) -> Result<(), Unfit> {
+    if theirs.node == me.0 || theirs.path.contains(&me.0) {
+        return Err(Unfit::Loop);
+    }
+    let length = theirs.path.len();
+    if length == 0 || length >= limits::SYNC_PATH_MAX || theirs.path.last() != Some(&theirs.node) {
+        return Err(Unfit::Path(length));
+    }
+    Ok(())
+}
+
 /// Whether the node may follow an upstream that says `theirs`.
 ///
 /// # Errors
 /// [`Unfit`].
 pub fn check(mine: &Mine<'_>, theirs: &wire::Head) -> Result<(), Unfit> {
-    if theirs.node == mine.node.0 || theirs.path.contains(&mine.node.0) {
-        return Err(Unfit::Loop);
-    }
-    let length = theirs.path.len();
-    if length == 0
-        || length >= outpost_model::limits::SYNC_PATH_MAX
-        || theirs.path.last() != Some(&theirs.node)
-    {
-        return Err(Unfit::Path(length));
-    }
+    check_way(mine.node, theirs)?;
     if !theirs.is_filled {
         return Err(Unfit::NotFilled);
     }
-    let is_origin = length == 1;
+    let is_origin = theirs.path.len() == 1;
     let is_filled = mine.position.seq > 0;
     let epoch = Epoch(theirs.epoch);
     if !is_filled {

@@ -14,6 +14,7 @@ use super::gather::Gather;
 use super::status::Phase;
 use super::{Begin, End, Follower};
 use crate::call::{Answer, Call, CallError, RefusalCode, Upstream, unexpected};
+use crate::history;
 use crate::record;
 use crate::wire::{self, Message};
 
@@ -118,7 +119,10 @@ impl Follower {
     async fn follow_one(&self, tail: &mut Answer, gather: &mut Gather) -> Result<bool, End> {
         let Some(message) = tail.next().await? else { return Ok(false) };
         match message {
-            Message::Head(head) => self.heard(&head)?,
+            Message::Head(head) => {
+                self.check(&head)?;
+                self.heard(&head)?;
+            }
             Message::Records(records) => gather.add(self.changes_of(records)?).await?,
             Message::Reached(reached) => {
                 gather.finish(reached.seq, reached.set_hash.map(SetHash::from_bytes)).await?;
@@ -141,7 +145,8 @@ impl Follower {
 
     /// Takes note of where the upstream stands; at the same position both must be the same.
     fn heard(&self, head: &wire::Head) -> Result<(), End> {
-        self.check(head)?;
+        // The answer to a question may be older than what the tail brought meanwhile: its seq says nothing here.
+        history::check_way(self.board.me(), head)?;
         self.board.heard(head);
         let (position, set_hash) = self.target.visible_hash();
         let theirs = record::position((head.epoch, head.seq));
