@@ -75,6 +75,9 @@ error_codes! {
     ResponseNotFound 404 false Request;
     ResponseNotReady 500 false Request;
     RowsNotPrecomputed 501 false Request;
+    StateNotReached 503 false Request;
+    UpstreamNotReached 503 false Request;
+    OutboxFull 503 false Request;
     UnexpectedApiError 500 false Request;
 
     NotSupportedRepositoryNotFoundError 501 false Request;

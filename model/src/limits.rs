@@ -3,8 +3,10 @@
 //! Those that dataset-viewer exposes as environment variables are defaults here and can be changed under its names
 //! (worker-and-store.md section 7); [`FirstRowsLimits`] and [`NamesLimits`] carry the configured values.
 
+mod edge;
 mod sync;
 
+pub use edge::*;
 pub use sync::*;
 
 /// Config names are at most this long.

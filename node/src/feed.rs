@@ -42,6 +42,13 @@ pub struct FeedReading {
 }
 
 impl FeedReading {
+    /// How old the mirror's state may be, in milliseconds: the lag is a sum of two times whose parts of a second were
+    /// left out.
+    #[must_use]
+    pub fn age_ms(&self) -> u64 {
+        self.lag_s.saturating_add(2).saturating_mul(1_000)
+    }
+
     /// The figures, each with its name in `/metrics`.
     #[must_use]
     pub fn figures(&self) -> [(&'static str, u64); 9] {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod frame;
 pub mod params;
 pub mod probes;
+pub mod promises;
 pub mod range;
 pub mod read;
 pub mod ready_cache;

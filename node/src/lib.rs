@@ -18,6 +18,8 @@ pub mod recent;
 pub mod role;
 pub mod shutdown;
 pub mod support;
+pub mod sync_api;
+pub mod vantage;
 
 use std::io::Write;
 use std::process::ExitCode;

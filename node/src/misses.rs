@@ -17,7 +17,7 @@ use outpost_storage::StorageError;
 use tokio::sync::Semaphore;
 
 use crate::http::error::{ApiError, Caller};
-use crate::http::read::{Missed, Misses};
+use crate::http::read::{Elsewhere, Missed, Misses, Why};
 use crate::intake::{Cause, Intake, IntakeError, Outcome};
 use crate::recent::Recent;
 
@@ -222,13 +222,17 @@ impl PrimaryMisses {
 
 #[async_trait]
 impl Misses for PrimaryMisses {
-    async fn on_miss(&self, missed: &Missed<'_>, caller: Caller) -> ApiError {
-        let dataset = missed.dataset;
+    async fn on_miss(&self, missed: &Missed<'_>) -> Result<Elsewhere, ApiError> {
+        let (dataset, caller) = (missed.dataset, missed.caller);
+        if missed.why == Why::Behind {
+            // There is no node that stands before this one.
+            return Err(ApiError::state_not_reached());
+        }
         let verdict = match self.verdict(dataset, missed.kind).await {
             Ok(Verdict::Absent) => self.look_behind_the_mirror(missed.key).await,
             other => other,
         };
-        match verdict {
+        Err(match verdict {
             Ok(Verdict::Coming) => ApiError::not_ready(),
             Ok(Verdict::Absent) => ApiError::not_found(),
             Ok(Verdict::Withheld) => ApiError::not_accessible(caller),
@@ -237,7 +241,7 @@ impl Misses for PrimaryMisses {
                 tracing::error!(dataset = %dataset, %error, "failed to read the state of dataset {dataset}");
                 ApiError::unexpected()
             }
-        }
+        })
     }
 }
 

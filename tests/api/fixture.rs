@@ -26,6 +26,7 @@ use outpost_node::intake::Intake;
 use outpost_node::metrics::Metrics;
 use outpost_node::misses::PrimaryMisses;
 use outpost_node::support::BlockList;
+use outpost_node::vantage::OriginVantage;
 use outpost_storage::{Authority, Completion, EmbeddedStore, FolderAssets, Mirror};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -224,10 +225,12 @@ impl Api {
         let intake = Arc::new(Intake::new(hub.clone(), authority.clone(), blocked));
         let readiness = Arc::new(Readiness::default());
         let (backfill, backfills) = mpsc::channel(1);
+        let feed = feed.map(|feed| -> Arc<dyn FeedView> { Arc::new(feed) });
         let app = Arc::new(AppState {
             read: ReadState::new(
-                mirror,
+                mirror.clone(),
                 Arc::new(PrimaryMisses::new(intake.clone(), Duration::from_millis(200))),
+                Arc::new(OriginVantage::new(mirror, feed.clone())),
                 "http://public".to_owned(),
                 MaxAges::new(120, 10),
                 limits::READY_CACHE_BYTES_MAX,
@@ -245,7 +248,7 @@ impl Api {
             },
             metrics: Metrics::new(&router::paths()),
             gauges: StoreGauges::new(authority, directory.path().to_owned()),
-            feed: feed.map(|feed| -> Arc<dyn FeedView> { Arc::new(feed) }),
+            feed,
             readiness: readiness.clone(),
         });
         let frame = Arc::new(Frame::new(app));

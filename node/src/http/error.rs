@@ -18,6 +18,17 @@ pub struct ApiError {
     pub retry_after_s: Option<u64>,
     /// The position that contains what the request caused, when it caused something.
     pub position: Option<Position>,
+    /// The state that this was found in, when that is another node's.
+    pub mark: Option<Box<Mark>>,
+}
+
+/// What state of the mirror an answer is of, when that is not this node's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its position.
+    pub position: Position,
+    /// How old it may be; `None` when nobody knows.
+    pub age_ms: Option<u64>,
 }
 
 /// Whether a request came with credentials; decides how a refusal is worded, never whether it is one.
@@ -31,7 +42,7 @@ pub enum Caller {
 
 impl ApiError {
     fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), retry_after_s: None, position: None }
+        Self { code, message: message.into(), retry_after_s: None, position: None, mark: None }
     }
 
     /// A required parameter is missing or blank.
@@ -112,6 +123,47 @@ impl ApiError {
                  answer in full. Ask for rows below {precomputed} with `offset` and `length`, or use /first-rows."
             ),
         )
+    }
+
+    /// This node's state is not the one that the request asks for, and there is no other to ask in time.
+    #[must_use]
+    pub fn state_not_reached() -> Self {
+        Self {
+            retry_after_s: Some(limits::REPLICA_RETRY_AFTER_S),
+            ..Self::new(
+                ErrorCode::StateNotReached,
+                "This server has not reached the state that X-Sync-After or Cache-Control: max-age asks for. Retry \
+                 later, or without these headers for an older answer.",
+            )
+        }
+    }
+
+    /// A replica does not have the answer, and the node that it follows cannot be asked.
+    #[must_use]
+    pub fn upstream_not_reached() -> Self {
+        Self {
+            retry_after_s: Some(limits::REPLICA_RETRY_AFTER_S),
+            ..Self::new(
+                ErrorCode::UpstreamNotReached,
+                "This replica does not have the response and its upstream cannot be reached. This is temporary, please \
+                 retry later.",
+            )
+        }
+    }
+
+    /// `X-Sync-After` is no position.
+    #[must_use]
+    pub fn invalid_position() -> Self {
+        Self::invalid_parameter(
+            "Header 'X-Sync-After' must be one position, as X-Sync-Position gives it: 32 hexadecimal digits, ':' and a \
+             number",
+        )
+    }
+
+    /// An error that another node found.
+    #[must_use]
+    pub fn of_upstream(code: ErrorCode, message: String, retry_after_s: Option<u64>, mark: Mark) -> Self {
+        Self { retry_after_s, mark: Some(Box::new(mark)), ..Self::new(code, message) }
     }
 
     /// Anything that is this server's fault.

@@ -17,7 +17,9 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::error::ApiError;
-use super::response::{VARY_ENCODING, X_SYNC_POSITION, render_error, set_position, text, text_no_store};
+use super::response::{
+    VARY_ENCODING, X_SYNC_POSITION, X_SYNC_STALENESS, render_error, set_position, set_staleness, text, text_no_store,
+};
 use super::{App, cors, router};
 use crate::metrics::Counting;
 
@@ -43,9 +45,8 @@ impl Frame {
 
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        let position = self.app.read.position();
         if let Some(mut response) = cors::preflight(request.method(), request.headers()) {
-            self.set_known_position(response.headers_mut(), position);
+            self.set_state(response.headers_mut());
             return response;
         }
         let started = Instant::now();
@@ -57,7 +58,7 @@ impl Frame {
             Some(response) => response,
             None => self.answer(request, counting.as_ref()).await,
         };
-        self.finish_headers(response.headers_mut(), origin, position);
+        self.finish_headers(response.headers_mut(), origin);
         if let Some(counting) = counting {
             counting.finish(response.status(), started.elapsed());
         }
@@ -79,10 +80,8 @@ impl Frame {
         }
     }
 
-    fn finish_headers(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>, position: Position) {
-        if headers.get(X_SYNC_POSITION).is_none_or(HeaderValue::is_empty) {
-            self.set_known_position(headers, position);
-        }
+    fn finish_headers(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+        self.set_state(headers);
         match origin {
             Some(origin) => {
                 headers.insert(VARY, VARY_ENCODING_ORIGIN);
@@ -91,6 +90,18 @@ impl Frame {
             None => {
                 headers.insert(VARY, VARY_ENCODING);
             }
+        }
+    }
+
+    /// What state the answer is of, unless it says so itself. Looked at once the answer is there: the reader has seen
+    /// nothing newer.
+    fn set_state(&self, headers: &mut HeaderMap) {
+        if headers.get(X_SYNC_POSITION).is_none_or(HeaderValue::is_empty) {
+            self.set_known_position(headers, self.app.read.position());
+        }
+        let vantage = self.app.read.vantage();
+        if vantage.is_copy() && !headers.contains_key(X_SYNC_STALENESS) {
+            set_staleness(headers, vantage.age_ms());
         }
     }
 

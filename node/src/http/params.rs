@@ -12,6 +12,8 @@ use outpost_model::{ArtifactKey, ConfigName, DatasetName, Level, SplitName, Step
 
 use super::encoding::Encoding;
 use super::error::{ApiError, Caller};
+use super::promises::Demand;
+use super::read::Reader;
 
 /// A name parameter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct ReadRequest {
     pub encoding: Encoding,
     /// Whether credentials came along.
     pub caller: Caller,
+    /// What state the answer must be of.
+    pub demand: Result<Demand, ApiError>,
     /// The tags that the caller has an answer for.
     pub if_none_match: Option<HeaderValue>,
 }
@@ -101,6 +105,7 @@ impl ReadRequest {
             length: None,
             encoding: Encoding::negotiate(encoding),
             caller,
+            demand: Demand::of(headers),
             if_none_match: headers.get(IF_NONE_MATCH).cloned(),
         };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -170,6 +175,14 @@ impl ReadRequest {
             _ => return Target::NoSuchArtifact { dataset: dataset.clone(), kind },
         };
         Target::Artifact(key.expect("the names were chosen by the step's level"))
+    }
+
+    /// Who reads, and how.
+    ///
+    /// # Errors
+    /// `InvalidParameter`, about a demand that makes no sense.
+    pub fn reader(&self) -> Result<Reader, ApiError> {
+        Ok(Reader { encoding: self.encoding, caller: self.caller, demand: self.demand.clone()? })
     }
 
     /// The page of a rows endpoint (http-api.md section 5.1).

@@ -15,18 +15,22 @@ use outpost_storage::{Mirror, MirrorEntry, StorageError};
 use tokio::sync::Mutex;
 
 use super::encoding::Encoding;
-use super::error::{ApiError, Caller};
+use super::error::{ApiError, Caller, Mark};
 use super::params::Target;
+use super::promises::{Demand, Vantage};
 use super::ready_cache::{ReadyCache, View};
 use super::render::{CutPage, cut_page, fill_placeholders};
-use super::response::{MaxAges, Ready, ReadyHead};
+use super::response::{Answered, MaxAges, Ready, ReadyHead};
 
-/// What a node does about a public answer that its mirror does not have.
+/// What a node does about an answer that its mirror does not have, or not of the state that is asked for.
 #[async_trait]
 pub trait Misses: Send + Sync + 'static {
-    /// Sees to it that the answer comes if it can, and says what to tell the reader meanwhile
+    /// Sees to it that the answer comes if it can. The answer of another node, or what to tell the reader meanwhile
     /// (http-api.md section 2).
-    async fn on_miss(&self, missed: &Missed<'_>, caller: Caller) -> ApiError;
+    ///
+    /// # Errors
+    /// What to tell the reader.
+    async fn on_miss(&self, missed: &Missed<'_>) -> Result<Elsewhere, ApiError>;
 }
 
 /// What a reader asked for and the mirror does not have.
@@ -38,6 +42,43 @@ pub struct Missed<'a> {
     pub kind: StepKind,
     /// Its address, unless it has names that no artifact can have.
     pub key: Option<&'a ArtifactKey>,
+    /// Whether credentials came along.
+    pub caller: Caller,
+    /// What state the answer must be of.
+    pub demand: Demand,
+    /// Nodes that passed the question on.
+    pub hops: u8,
+    /// Why it is not answered from the mirror.
+    pub why: Why,
+}
+
+/// Why an answer does not come from the mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The mirror does not have it.
+    Absent,
+    /// The mirror is not in the state that the reader demands, or not sure any more who may read.
+    Behind,
+}
+
+/// A stored answer of another node's mirror.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// The answer.
+    pub entry: MirrorEntry,
+    /// The state that it is of.
+    pub mark: Mark,
+}
+
+/// Who reads, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    /// The coding to answer with.
+    pub encoding: Encoding,
+    /// Whether credentials came along.
+    pub caller: Caller,
+    /// What state the answer must be of.
+    pub demand: Demand,
 }
 
 /// What the mirror knows of a dataset that is not withheld.
@@ -56,6 +97,7 @@ pub struct ReadState {
     mirror: Arc<dyn Mirror>,
     cache: ReadyCache,
     misses: Arc<dyn Misses>,
+    vantage: Arc<dyn Vantage>,
     public_url: Arc<str>,
     max_ages: MaxAges,
     fills: [Mutex<()>; FILL_STRIPES],
@@ -68,6 +110,7 @@ impl ReadState {
     pub fn new(
         mirror: Arc<dyn Mirror>,
         misses: Arc<dyn Misses>,
+        vantage: Arc<dyn Vantage>,
         public_url: String,
         max_ages: MaxAges,
         cache_bytes_max: usize,
@@ -76,6 +119,7 @@ impl ReadState {
             cache: ReadyCache::new(Arc::clone(&mirror), cache_bytes_max),
             mirror,
             misses,
+            vantage,
             public_url: public_url.into(),
             max_ages,
             fills: std::array::from_fn(|_| Mutex::new(())),
@@ -109,59 +153,104 @@ impl ReadState {
         }
     }
 
+    /// How the mirror stands.
+    #[must_use]
+    pub fn vantage(&self) -> &dyn Vantage {
+        &*self.vantage
+    }
+
     /// Answers a read.
     ///
     /// # Errors
     /// Every answer other than a stored one, as [`ApiError`].
-    pub async fn read(
-        &self,
-        target: Target,
-        view: View,
-        encoding: Encoding,
-        caller: Caller,
-    ) -> Result<Arc<Ready>, ApiError> {
-        match target {
-            Target::Artifact(key) => {
-                self.cache.follow();
-                match self.cache.get(&key, view, encoding) {
-                    Some(ready) => Ok(ready),
-                    None => self.read_stored(&key, view, encoding, caller).await,
-                }
-            }
-            Target::NoSuchDataset => Err(ApiError::not_accessible(caller)),
+    pub async fn read(&self, target: Target, view: View, reader: &Reader) -> Result<Answered, ApiError> {
+        let key = match target {
+            Target::NoSuchDataset => return Err(ApiError::not_accessible(reader.caller)),
             Target::NoSuchArtifact { dataset, kind } => {
-                self.check_readable(&dataset, caller)?;
-                let missed = Missed { dataset: &dataset, kind, key: None };
-                Err(self.misses.on_miss(&missed, caller).await)
+                let missed = missed(&dataset, kind, None, reader);
+                return Err(match self.find(missed).await {
+                    Err(error) => error,
+                    Ok(_) => ApiError::not_found(),
+                });
             }
+            Target::Artifact(key) => key,
+        };
+        let missed = missed(key.dataset(), key.kind(), Some(&key), reader);
+        if !self.is_in_state(&reader.demand).await {
+            return self.render_elsewhere(Missed { why: Why::Behind, ..missed }, view, reader).await;
         }
+        self.cache.follow();
+        match self.cache.get(&key, view, reader.encoding) {
+            Some(ready) => Ok(Answered { ready, mark: None }),
+            None => self.read_stored(missed, view, reader).await,
+        }
+    }
+
+    /// Answers a question that another node passed on: what is stored here or further on.
+    ///
+    /// # Errors
+    /// As [`ReadState::read`].
+    pub async fn find(&self, missed: Missed<'_>) -> Result<(MirrorEntry, Option<Mark>), ApiError> {
+        let found = if self.is_in_state(&missed.demand).await {
+            self.find_here(&missed)?
+        } else {
+            return self.find_elsewhere(Missed { why: Why::Behind, ..missed }).await;
+        };
+        match found {
+            Some(entry) => Ok((entry, None)),
+            None => self.find_elsewhere(missed).await,
+        }
+    }
+
+    async fn find_elsewhere(&self, missed: Missed<'_>) -> Result<(MirrorEntry, Option<Mark>), ApiError> {
+        let found = self.misses.on_miss(&missed).await?;
+        Ok((found.entry, Some(found.mark)))
+    }
+
+    fn find_here(&self, missed: &Missed<'_>) -> Result<Option<MirrorEntry>, ApiError> {
+        match (self.check_readable(missed.dataset, missed.caller)?, missed.key) {
+            (Known::Public, Some(key)) => self.mirror.get(key).map_err(|error| store_failed(&error)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the mirror is as a reader demands, after a short wait, and may be answered from at all.
+    pub async fn is_in_state(&self, demand: &Demand) -> bool {
+        self.vantage.knows_who_may_read() && demand.wait(&*self.vantage, &*self.mirror).await
     }
 
     async fn read_stored(
         &self,
-        key: &ArtifactKey,
+        missed: Missed<'_>,
         view: View,
-        encoding: Encoding,
-        caller: Caller,
-    ) -> Result<Arc<Ready>, ApiError> {
-        let stripe = self.hasher.hash_one((key, view, encoding)) as usize % FILL_STRIPES;
+        reader: &Reader,
+    ) -> Result<Answered, ApiError> {
+        let Some(key) = missed.key else { return Err(ApiError::not_found()) };
+        let stripe = self.hasher.hash_one((key, view, reader.encoding)) as usize % FILL_STRIPES;
         let filling = self.fills[stripe].lock().await;
         let since = self.cache.follow();
-        if let Some(ready) = self.cache.get(key, view, encoding) {
-            return Ok(ready);
+        if let Some(ready) = self.cache.get(key, view, reader.encoding) {
+            return Ok(Answered { ready, mark: None });
         }
-        let entry = match self.check_readable(key.dataset(), caller)? {
-            Known::Public => self.mirror.get(key).map_err(|error| store_failed(&error))?,
-            Known::Nothing => None,
-        };
-        let Some(entry) = entry else {
+        let Some(entry) = self.find_here(&missed)? else {
             drop(filling);
-            let missed = Missed { dataset: key.dataset(), kind: key.kind(), key: Some(key) };
-            return Err(self.misses.on_miss(&missed, caller).await);
+            return self.render_elsewhere(missed, view, reader).await;
         };
-        let ready = Arc::new(self.make_ready(entry, view, encoding).await?);
-        self.cache.insert(since, key, view, encoding, &ready);
-        Ok(ready)
+        let ready = Arc::new(self.make_ready(entry, view, reader.encoding).await?);
+        self.cache.insert(since, key, view, reader.encoding, &ready);
+        Ok(Answered { ready, mark: None })
+    }
+
+    /// What another node has is answered and not kept: it comes by the feed.
+    async fn render_elsewhere(
+        &self,
+        missed: Missed<'_>,
+        view: View,
+        reader: &Reader,
+    ) -> Result<Answered, ApiError> {
+        let Elsewhere { entry, mark } = self.misses.on_miss(&missed).await?;
+        let ready = Arc::new(self.make_ready(entry, view, reader.encoding).await?);
+        Ok(Answered { ready, mark: Some(mark) })
     }
 
     /// Refuses everything but datasets that are known to be public, all in the same words.
@@ -209,6 +298,16 @@ impl ReadState {
         };
         Ok(Ready::new(&head, body, encoding, &self.max_ages))
     }
+}
+
+fn missed<'a>(
+    dataset: &'a DatasetName,
+    kind: StepKind,
+    key: Option<&'a ArtifactKey>,
+    reader: &Reader,
+) -> Missed<'a> {
+    let Reader { caller, demand, .. } = *reader;
+    Missed { dataset, kind, key, caller, demand, hops: 0, why: Why::Absent }
 }
 
 /// Stored errors are answered as they are, whatever page was asked for.

@@ -15,7 +15,7 @@ use outpost_model::{ErrorCode, Position, Revision};
 use serde::Serialize;
 
 use super::encoding::Encoding;
-use super::error::ApiError;
+use super::error::{ApiError, Mark};
 
 /// The code of an error answer.
 pub const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
@@ -23,6 +23,9 @@ pub const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 pub const X_REVISION: HeaderName = HeaderName::from_static("x-revision");
 /// The position that an answer contains (design section 6).
 pub const X_SYNC_POSITION: HeaderName = HeaderName::from_static("x-sync-position");
+
+/// How old the state may be that a replica answered from, in seconds, rounded up, or `unknown`.
+pub const X_SYNC_STALENESS: HeaderName = HeaderName::from_static("x-sync-staleness");
 
 /// What answers depend on for requests without an `Origin`.
 pub const VARY_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
@@ -130,16 +133,36 @@ impl Ready {
     }
 }
 
+/// A stored answer and where it was found.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// The answer.
+    pub ready: Arc<Ready>,
+    /// The state that it is of, when that is another node's.
+    pub mark: Option<Mark>,
+}
+
 /// Renders the result of a read endpoint.
 #[must_use]
 pub fn render(
-    result: Result<Arc<Ready>, ApiError>,
+    result: Result<Answered, ApiError>,
     if_none_match: Option<&HeaderValue>,
     max_ages: &MaxAges,
 ) -> Response<Body> {
     match result {
-        Ok(ready) => ready.to_response(if_none_match),
+        Ok(answered) => {
+            let mut response = answered.ready.to_response(if_none_match);
+            set_mark(response.headers_mut(), answered.mark);
+            response
+        }
         Err(error) => render_error(&error, max_ages),
+    }
+}
+
+fn set_mark(headers: &mut HeaderMap, mark: Option<Mark>) {
+    if let Some(mark) = mark {
+        set_position(headers, mark.position);
+        set_staleness(headers, mark.age_ms);
     }
 }
 
@@ -156,6 +179,7 @@ pub fn render_error(error: &ApiError, max_ages: &MaxAges) -> Response<Body> {
     if let Some(position) = error.position {
         set_position(headers, position);
     }
+    set_mark(headers, error.mark.as_deref().copied());
     response
 }
 
@@ -205,6 +229,12 @@ pub fn text_no_store(status: StatusCode, body: impl Into<Body>) -> Response<Body
 /// Sets `X-Sync-Position`.
 pub fn set_position(headers: &mut HeaderMap, position: Position) {
     headers.insert(X_SYNC_POSITION, text_value(&position.to_string()));
+}
+
+/// Sets `X-Sync-Staleness`.
+pub fn set_staleness(headers: &mut HeaderMap, age_ms: Option<u64>) {
+    let value = age_ms.map_or(HeaderValue::from_static("unknown"), |ms| HeaderValue::from(ms.div_ceil(1_000)));
+    headers.insert(X_SYNC_STALENESS, value);
 }
 
 pub(super) fn text_value(text: &str) -> HeaderValue {

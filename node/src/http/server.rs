@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use hyper::body::Incoming;
+use futures::StreamExt;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::Frame;
-use super::stalling::{Activity, StallGuard};
+use super::stalling::{Activity, Answering, StallGuard};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -126,9 +127,19 @@ fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let (frame, activity) = (Arc::clone(&frame), Arc::clone(&activity));
         async move {
-            let _answering = activity.answering();
-            Ok::<_, Infallible>(frame.handle(request.map(Body::new)).await)
+            let answering = activity.answering();
+            let response = frame.handle(request.map(Body::new)).await;
+            Ok::<_, Infallible>(response.map(|body| until_sent(body, answering)))
         }
     });
     builder.serve_connection(TokioIo::new(guarded), service).into_owned()
+}
+
+/// An answer that comes bit by bit is being answered until its end: reading nothing meanwhile is no fault of the client.
+/// One that is whole already is left as it is, which costs nothing.
+fn until_sent(body: Body, answering: Answering) -> Body {
+    if body.size_hint().exact().is_some() {
+        return body;
+    }
+    Body::from_stream(body.into_data_stream().inspect(move |_| _ = &answering))
 }

@@ -31,7 +31,7 @@ pub struct Activity {
 }
 
 /// A request being answered, until dropped.
-pub struct Answering<'a>(&'a Activity);
+pub struct Answering(Arc<Activity>);
 
 impl Activity {
     /// A connection just opened.
@@ -46,9 +46,9 @@ impl Activity {
 
     /// A complete request arrived.
     #[must_use]
-    pub fn answering(&self) -> Answering<'_> {
+    pub fn answering(self: &Arc<Self>) -> Answering {
         self.answering.fetch_add(1, Ordering::Relaxed);
-        Answering(self)
+        Answering(Arc::clone(self))
     }
 
     /// When waiting for a request has taken too long.
@@ -61,7 +61,7 @@ impl Activity {
     }
 }
 
-impl Drop for Answering<'_> {
+impl Drop for Answering {
     fn drop(&mut self) {
         let elapsed = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.answered_ms.store(elapsed, Ordering::Relaxed);

@@ -34,6 +34,7 @@ use crate::http::{App, AppState, Readiness, router, server};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::misses::PrimaryMisses;
+use crate::vantage::OriginVantage;
 
 /// What is open and shared between the parts that run.
 struct Parts {
@@ -149,8 +150,10 @@ impl Parts {
         let misses = Arc::new(PrimaryMisses::new(Arc::clone(&self.intake), limits.hub_wait));
         let max_ages = MaxAges::new(limits.max_age_long_s, limits.max_age_short_s);
         let mirror = Arc::clone(&self.mirror);
+        let feed = self.feed.clone().map(|feed| -> Arc<dyn FeedView> { feed });
+        let vantage = Arc::new(OriginVantage::new(Arc::clone(&mirror), feed.clone()));
         Arc::new(AppState {
-            read: ReadState::new(mirror, misses, public_url.to_owned(), max_ages, READY_CACHE_BYTES_MAX),
+            read: ReadState::new(mirror, misses, vantage, public_url.to_owned(), max_ages, READY_CACHE_BYTES_MAX),
             assets: Arc::clone(&self.assets),
             webhook: WebhookState { secret: config.webhook_secret.clone(), intake: Arc::clone(&self.intake) },
             admin: AdminState {
@@ -168,7 +171,7 @@ impl Parts {
             },
             metrics: Arc::clone(&self.metrics),
             gauges: StoreGauges::new(Arc::clone(&self.authority), config.data_dir.clone()),
-            feed: self.feed.clone().map(|feed| -> Arc<dyn FeedView> { feed }),
+            feed,
             readiness: Arc::clone(&self.readiness),
         })
     }

@@ -6,9 +6,10 @@ use axum::http::Response;
 use outpost_model::StepKind;
 
 use crate::http::App;
+use crate::http::error::ApiError;
 use crate::http::params::{EndpointSteps, ReadRequest};
 use crate::http::ready_cache::View;
-use crate::http::response::render;
+use crate::http::response::{Answered, render};
 
 const SPLITS: EndpointSteps = EndpointSteps {
     dataset: Some(StepKind::DatasetSplitNames),
@@ -41,9 +42,11 @@ pub async fn is_valid(State(app): State<App>, request: ReadRequest) -> Response<
 }
 
 async fn answer(app: &App, request: &ReadRequest, steps: &EndpointSteps) -> Response<Body> {
-    let result = match request.target(steps) {
-        Ok(target) => app.read.read(target, View::Whole, request.encoding, request.caller).await,
-        Err(error) => Err(error),
-    };
+    let result = read(app, request, steps).await;
     render(result, request.if_none_match.as_ref(), app.read.max_ages())
+}
+
+async fn read(app: &App, request: &ReadRequest, steps: &EndpointSteps) -> Result<Answered, ApiError> {
+    let target = request.target(steps)?;
+    app.read.read(target, View::Whole, &request.reader()?).await
 }

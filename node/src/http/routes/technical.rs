@@ -78,9 +78,8 @@ pub async fn healthcheck() -> Response<Body> {
 
 /// `GET /ready`: whether a load balancer should send requests here.
 pub async fn ready(State(app): State<App>) -> Response<Body> {
-    // A mirror at seq 0 was never filled: it would call everything unknown.
-    if app.feed.is_some() && app.read.position().seq == 0 {
-        return text_no_store(StatusCode::SERVICE_UNAVAILABLE, "filling the mirror for the first time");
+    if let Some(cause) = app.read.vantage().unready() {
+        return text_no_store(StatusCode::SERVICE_UNAVAILABLE, cause);
     }
     readiness_text(&app.readiness)
 }

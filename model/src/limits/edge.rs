@@ -1,0 +1,37 @@
+//! Bounds of what a node does for other nodes and of what a replica does for its readers (PROTOCOL.md sections 8 to 10).
+
+/// Body of a call from another node.
+pub const SYNC_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bodies of calls that are read at once; others wait, within the time that a body has.
+pub const SYNC_REQUESTS_READ_MAX: usize = 16;
+/// How long the body of a call may take to arrive.
+pub const SYNC_REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// Lookups, webhooks and assets that a node answers to other nodes at once.
+pub const SYNC_DESK_CALLS_MAX: usize = 256;
+/// Part of an asset in one frame.
+pub const SYNC_ASSET_PART_BYTES: usize = 1024 * 1024;
+
+/// How long a read waits for the state that it asks for.
+pub const READ_WAIT_MS: u64 = 300;
+/// How often it looks whether the state has become young enough.
+pub const READ_LOOK_MS: u64 = 20;
+/// Seconds after which a reader tries again what a replica could not answer.
+pub const REPLICA_RETRY_AFTER_S: u64 = 2;
+/// Lookups of a replica that are on their way to its upstream at once.
+pub const LOOKUPS_IN_FLIGHT_MAX: usize = 64;
+/// Different lookups that wait or are on their way; a reader with one more is told to come back.
+pub const LOOKUPS_WAITING_MAX: usize = 1_024;
+/// How long a reader waits for the answer of an upstream.
+pub const LOOKUP_TIMEOUT_MS: u64 = 5_000;
+/// How old the knowledge of a replica may be that a dataset is public.
+pub const PUBLIC_KNOWLEDGE_AGE_MS_MAX: u64 = 3_600 * 1_000;
+
+/// Assets up to this size are fetched by a replica when their entry arrives; larger ones when they are first read.
+pub const ASSET_MIRRORED_BYTES_MAX: u64 = 1024 * 1024;
+/// Disk that a replica gives to assets; those that were read longest ago go first.
+pub const ASSET_MIRROR_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Assets that a replica fetches at once.
+pub const ASSET_FETCHES_MAX: usize = 8;
+
+/// How long a primary remembers the ids of webhooks that it took.
+pub const WEBHOOK_IDS_AGE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
