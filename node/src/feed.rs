@@ -3,6 +3,7 @@
 //! Owns what `/admin/status`, `/metrics` and `/ready` show of it. Looking never waits.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use outpost_storage::mongo::MongoFeed;
 use outpost_storage::mongo::feed::FeedPhase;
@@ -42,11 +43,11 @@ pub struct FeedReading {
 }
 
 impl FeedReading {
-    /// How old the mirror's state may be, in milliseconds: the lag is a sum of two times whose parts of a second were
+    /// How old the mirror's state may be: the lag is a sum of two times whose parts of a second were
     /// left out.
     #[must_use]
-    pub fn age_ms(&self) -> u64 {
-        self.lag_s.saturating_add(2).saturating_mul(1_000)
+    pub fn age(&self) -> Duration {
+        Duration::from_secs(self.lag_s.saturating_add(2))
     }
 
     /// The figures, each with its name in `/metrics`.

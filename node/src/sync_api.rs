@@ -144,7 +144,9 @@ fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
     let shown: String = spoken.chars().take(40).collect();
     Err(Refusal::new(
         RefusalCode::Version,
-        format!("this node speaks version {VERSION} of the sync protocol, the caller {shown:?}; upgrade the older one"),
+        format!(
+            "this node speaks version {VERSION} of the sync protocol, the caller {shown:?}; upgrade the older one"
+        ),
     ))
 }
 
@@ -161,7 +163,8 @@ fn respond(frames: Frames) -> Response<Body> {
 }
 
 fn refuse(refusal: &Refusal) -> Response<Body> {
-    let status = StatusCode::from_u16(refusal.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(refusal.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = error_without_code(status, &refusal.words);
     response.headers_mut().insert(X_ERROR_CODE, HeaderValue::from_static(refusal.code.as_str()));
     response

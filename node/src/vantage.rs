@@ -4,12 +4,13 @@
 //! the follower knows. A history that the origin does not know is one that ended before its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use outpost_model::Position;
 use outpost_storage::Mirror;
+use outpost_sync::promise::{Here, Role, decide};
 
 use crate::feed::FeedView;
-use crate::http::promises::Vantage;
+use crate::http::promises::{Decision, Demand, Tried, Vantage};
 
 /// A primary's.
 pub struct OriginVantage {
@@ -26,16 +27,18 @@ impl OriginVantage {
 }
 
 impl Vantage for OriginVantage {
-    fn covers(&self, after: &Position) -> bool {
-        let position = self.mirror.position();
-        let is_filled = self.feed.is_none() || position.seq > 0;
-        position.covers(after).unwrap_or(is_filled)
+    fn decide(&self, demand: &Demand, tried: Tried) -> Decision {
+        let role = if self.feed.is_none() { Role::Origin } else { Role::Sharing };
+        let here = Here { role, position: self.mirror.position(), left: &[], age: self.age() };
+        decide(demand, &here, tried)
     }
 
-    fn age_ms(&self) -> Option<u64> {
+    fn age(&self) -> Option<Duration> {
         match &self.feed {
-            None => Some(0),
-            Some(feed) => feed.look().filter(|reading| reading.phase == "following").map(|reading| reading.age_ms()),
+            None => Some(Duration::ZERO),
+            Some(feed) => {
+                feed.look().filter(|reading| reading.phase == "following").map(|reading| reading.age())
+            }
         }
     }
 

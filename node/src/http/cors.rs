@@ -15,8 +15,9 @@ use super::response::text;
 
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 const METHODS_LIST: HeaderValue = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("X-Error-Code, X-Revision, X-Sync-Position, X-Sync-Staleness, ETag, Retry-After, Content-Range");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "X-Error-Code, X-Revision, X-Sync-Position, X-Sync-Staleness, ETag, Retry-After, Content-Range",
+);
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
 

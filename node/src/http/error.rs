@@ -4,6 +4,7 @@
 //! Causes and tracebacks are never part of it; they are logged where they occur.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use outpost_model::{ErrorCode, Position, limits};
 
@@ -28,7 +29,7 @@ pub struct Mark {
     /// Its position.
     pub position: Position,
     /// How old it may be; `None` when nobody knows.
-    pub age_ms: Option<u64>,
+    pub age: Option<Duration>,
 }
 
 /// Whether a request came with credentials; decides how a refusal is worded, never whether it is one.

@@ -18,7 +18,8 @@ use tower::ServiceExt;
 
 use super::error::ApiError;
 use super::response::{
-    VARY_ENCODING, X_SYNC_POSITION, X_SYNC_STALENESS, render_error, set_position, set_staleness, text, text_no_store,
+    VARY_ENCODING, X_SYNC_POSITION, X_SYNC_STALENESS, render_error, set_position, set_staleness, text,
+    text_no_store,
 };
 use super::{App, cors, router};
 use crate::metrics::Counting;
@@ -101,7 +102,7 @@ impl Frame {
         }
         let vantage = self.app.read.vantage();
         if vantage.is_copy() && !headers.contains_key(X_SYNC_STALENESS) {
-            set_staleness(headers, vantage.age_ms());
+            set_staleness(headers, vantage.age());
         }
     }
 

@@ -12,7 +12,7 @@ use outpost_model::{ArtifactKey, ConfigName, DatasetName, Level, SplitName, Step
 
 use super::encoding::Encoding;
 use super::error::{ApiError, Caller};
-use super::promises::Demand;
+use super::promises::{Demand, demand_of};
 use super::read::Reader;
 
 /// A name parameter.
@@ -105,7 +105,7 @@ impl ReadRequest {
             length: None,
             encoding: Encoding::negotiate(encoding),
             caller,
-            demand: Demand::of(headers),
+            demand: demand_of(headers),
             if_none_match: headers.get(IF_NONE_MATCH).cloned(),
         };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {

@@ -7,31 +7,23 @@ use std::time::Duration;
 
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName};
-use outpost_model::{Position, limits};
+use outpost_model::limits;
 use outpost_storage::Mirror;
-use tokio::time::{Instant, sleep, timeout_at};
+pub use outpost_sync::promise::{Decision, Demand, Tried};
+use tokio::time::Instant;
 
 use super::error::ApiError;
 
 /// The position that the reader has seen.
 pub const X_SYNC_AFTER: HeaderName = HeaderName::from_static("x-sync-after");
 
-/// See the module.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// The state must be at or after this.
-    pub after: Option<Position>,
-    /// The state must be of at most this age.
-    pub age_ms_max: Option<u64>,
-}
-
 /// What a node knows about the state of its mirror.
 pub trait Vantage: Send + Sync + 'static {
-    /// Whether the mirror is at or after a position, of whatever history.
-    fn covers(&self, after: &Position) -> bool;
+    /// What to do with a request that demands something.
+    fn decide(&self, demand: &Demand, tried: Tried) -> Decision;
 
-    /// How old its state may be; `None` when nobody knows.
-    fn age_ms(&self) -> Option<u64>;
+    /// How old the mirror's state may be; `None` when nobody knows.
+    fn age(&self) -> Option<Duration>;
 
     /// Whether it is a copy of another node's, so that each answer says how old it may be.
     fn is_copy(&self) -> bool;
@@ -47,59 +39,45 @@ pub trait Vantage: Send + Sync + 'static {
     }
 }
 
-impl Demand {
-    /// What the headers of a request demand.
-    ///
-    /// # Errors
-    /// When `X-Sync-After` is there and is not one position.
-    pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let mut after = headers.get_all(X_SYNC_AFTER).iter();
-        let after = match (after.next(), after.next()) {
-            (None, _) => None,
-            (Some(value), None) => {
-                let position = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-                Some(position.ok_or_else(ApiError::invalid_position)?)
-            }
-            (Some(_), Some(_)) => return Err(ApiError::invalid_position()),
-        };
-        Ok(Self { after, age_ms_max: max_age_ms(headers) })
-    }
-
-    fn is_met(&self, vantage: &dyn Vantage) -> bool {
-        self.after.is_none_or(|after| vantage.covers(&after))
-            && self.age_ms_max.is_none_or(|max| vantage.age_ms().is_some_and(|age| age <= max))
-    }
-
-    /// Waits at most [`limits::READ_WAIT_MS`] until the demand is met; whether it is.
-    pub async fn wait(&self, vantage: &dyn Vantage, mirror: &dyn Mirror) -> bool {
-        if *self == Self::default() || self.is_met(vantage) {
-            return true;
+/// What the headers of a request demand.
+///
+/// # Errors
+/// When `X-Sync-After` is there and is not one position.
+pub fn demand_of(headers: &HeaderMap) -> Result<Demand, ApiError> {
+    let mut after = headers.get_all(X_SYNC_AFTER).iter();
+    let after = match (after.next(), after.next()) {
+        (None, _) => None,
+        (Some(value), None) => {
+            let position = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+            Some(position.ok_or_else(ApiError::invalid_position)?)
         }
-        // A copy is never of this very moment.
-        if self.age_ms_max == Some(0) {
+        (Some(_), Some(_)) => return Err(ApiError::invalid_position()),
+    };
+    Ok(Demand { after, age_max: max_age(headers) })
+}
+
+/// Waits at most [`limits::READ_WAIT_MS`] for the state that is demanded; whether the mirror is in it.
+pub async fn wait(demand: &Demand, vantage: &dyn Vantage, mirror: &dyn Mirror) -> bool {
+    let ends = Instant::now() + Duration::from_millis(limits::READ_WAIT_MS);
+    let mut news = None;
+    loop {
+        let tried = if Instant::now() < ends { Tried::Nothing } else { Tried::Waited };
+        match vantage.decide(demand, tried) {
+            Decision::Serve => return true,
+            Decision::Wait => {}
+            Decision::AskUpstream | Decision::Refuse => return false,
+        }
+        let news = news.get_or_insert_with(|| mirror.watch());
+        // An age falls without any news of the position.
+        let look = Duration::from_millis(limits::READ_LOOK_MS);
+        if let Ok(Err(_)) = tokio::time::timeout(look, news.changed()).await {
             return false;
         }
-        let ends = Instant::now() + Duration::from_millis(limits::READ_WAIT_MS);
-        let mut news = mirror.watch();
-        while Instant::now() < ends {
-            let look = sleep(Duration::from_millis(limits::READ_LOOK_MS));
-            let _ = timeout_at(ends, async {
-                tokio::select! {
-                    changed = news.changed() => if changed.is_err() { std::future::pending::<()>().await },
-                    () = look => {}
-                }
-            })
-            .await;
-            if self.is_met(vantage) {
-                return true;
-            }
-        }
-        false
     }
 }
 
-/// `max-age` of the request, in milliseconds; a directive that makes no sense is none (RFC 9111 section 5.2).
-fn max_age_ms(headers: &HeaderMap) -> Option<u64> {
+/// `max-age` of the request, ; a directive that makes no sense is none (RFC 9111 section 5.2).
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let lists = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let directives = lists.flat_map(|list| list.split(','));
     let seconds = directives.filter_map(|directive| {
@@ -107,12 +85,12 @@ fn max_age_ms(headers: &HeaderMap) -> Option<u64> {
         let is_it = name.trim().eq_ignore_ascii_case("max-age");
         value.trim().parse::<u64>().ok().filter(|_| is_it)
     });
-    seconds.min().map(|seconds| seconds.saturating_mul(1_000))
+    seconds.min().map(Duration::from_secs)
 }
 
 #[cfg(test)]
 mod tests {
-    use outpost_model::Epoch;
+    use outpost_model::{Epoch, Position};
 
     use super::*;
 
@@ -128,11 +106,16 @@ mod tests {
     fn demands_are_read_from_the_headers() {
         let position = Position { epoch: Epoch(7), seq: 9 };
         let text = position.to_string();
-        let demand = Demand::of(&headers(&[("x-sync-after", &text), ("cache-control", "no-cache, Max-Age=3")]));
-        assert_eq!(demand, Ok(Demand { after: Some(position), age_ms_max: Some(3_000) }));
-        assert_eq!(Demand::of(&HeaderMap::new()), Ok(Demand::default()));
+        let demand =
+            demand_of(&headers(&[("x-sync-after", &text), ("cache-control", "no-cache, Max-Age=3")]));
+        assert_eq!(demand, Ok(Demand { after: Some(position), age_max: Some(Duration::from_secs(3)) }));
+        assert_eq!(demand_of(&HeaderMap::new()), Ok(Demand::default()));
         for ignored in ["max-age", "max-age=", "max-age=-1", "max-stale=3", "max-age=x"] {
-            assert_eq!(Demand::of(&headers(&[("cache-control", ignored)])), Ok(Demand::default()), "{ignored}");
+            assert_eq!(
+                demand_of(&headers(&[("cache-control", ignored)])),
+                Ok(Demand::default()),
+                "{ignored}"
+            );
         }
     }
 
@@ -140,8 +123,8 @@ mod tests {
     fn what_is_no_position_is_refused() {
         let text = Position { epoch: Epoch(7), seq: 9 }.to_string();
         for wrong in ["", "1", "abc:1", "x", ":"] {
-            assert!(Demand::of(&headers(&[("x-sync-after", wrong)])).is_err(), "{wrong}");
+            assert!(demand_of(&headers(&[("x-sync-after", wrong)])).is_err(), "{wrong}");
         }
-        assert!(Demand::of(&headers(&[("x-sync-after", &text), ("x-sync-after", &text)])).is_err());
+        assert!(demand_of(&headers(&[("x-sync-after", &text), ("x-sync-after", &text)])).is_err());
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use super::encoding::Encoding;
 use super::error::{ApiError, Caller, Mark};
 use super::params::Target;
-use super::promises::{Demand, Vantage};
+use super::promises::{self, Demand, Vantage};
 use super::ready_cache::{ReadyCache, View};
 use super::render::{CutPage, cut_page, fill_placeholders};
 use super::response::{Answered, MaxAges, Ready, ReadyHead};
@@ -216,7 +216,8 @@ impl ReadState {
 
     /// Whether the mirror is as a reader demands, after a short wait, and may be answered from at all.
     pub async fn is_in_state(&self, demand: &Demand) -> bool {
-        self.vantage.knows_who_may_read() && demand.wait(&*self.vantage, &*self.mirror).await
+        self.vantage.knows_who_may_read()
+            && (*demand == Demand::default() || promises::wait(demand, &*self.vantage, &*self.mirror).await)
     }
 
     async fn read_stored(

@@ -4,6 +4,7 @@
 //! through [`render`], so headers cannot drift between endpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{
@@ -162,7 +163,7 @@ pub fn render(
 fn set_mark(headers: &mut HeaderMap, mark: Option<Mark>) {
     if let Some(mark) = mark {
         set_position(headers, mark.position);
-        set_staleness(headers, mark.age_ms);
+        set_staleness(headers, mark.age);
     }
 }
 
@@ -232,8 +233,9 @@ pub fn set_position(headers: &mut HeaderMap, position: Position) {
 }
 
 /// Sets `X-Sync-Staleness`.
-pub fn set_staleness(headers: &mut HeaderMap, age_ms: Option<u64>) {
-    let value = age_ms.map_or(HeaderValue::from_static("unknown"), |ms| HeaderValue::from(ms.div_ceil(1_000)));
+pub fn set_staleness(headers: &mut HeaderMap, age: Option<Duration>) {
+    let seconds = |age: Duration| age.as_secs() + u64::from(age.subsec_nanos() > 0);
+    let value = age.map_or(HeaderValue::from_static("unknown"), |age| HeaderValue::from(seconds(age)));
     headers.insert(X_SYNC_STALENESS, value);
 }
 

@@ -153,7 +153,14 @@ impl Parts {
         let feed = self.feed.clone().map(|feed| -> Arc<dyn FeedView> { feed });
         let vantage = Arc::new(OriginVantage::new(Arc::clone(&mirror), feed.clone()));
         Arc::new(AppState {
-            read: ReadState::new(mirror, misses, vantage, public_url.to_owned(), max_ages, READY_CACHE_BYTES_MAX),
+            read: ReadState::new(
+                mirror,
+                misses,
+                vantage,
+                public_url.to_owned(),
+                max_ages,
+                READY_CACHE_BYTES_MAX,
+            ),
             assets: Arc::clone(&self.assets),
             webhook: WebhookState { secret: config.webhook_secret.clone(), intake: Arc::clone(&self.intake) },
             admin: AdminState {
