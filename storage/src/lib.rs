@@ -19,6 +19,8 @@ pub mod mirror;
 pub mod mirror_store;
 pub mod mongo;
 pub mod operations;
+pub mod outbox;
+mod random;
 mod record;
 mod stored;
 #[cfg(any(test, feature = "contract"))]
@@ -40,3 +42,4 @@ pub use operations::{
     Cursor, EntryCount, EntryReport, JobFilter, LiveJob, Operations, Overview, Page, QueueDepth,
     RegisteredWorker, ReportDepth, ReportFilter, WorkerReport,
 };
+pub use outbox::{Outbox, OutboxError, OutboxItem, OutboxStats};

@@ -3,7 +3,6 @@
 //! Owns what happens to a store that is new, of another version, damaged, or left behind by a crash. Costs the number
 //! of live jobs, not of entries. Running jobs lose their lease: one process holds the store, so their workers died.
 
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,8 +19,8 @@ use super::witness::Witness;
 use crate::blob;
 use crate::error::StorageError;
 use crate::kv::{self, Batch, Kv, OpenReport};
-use crate::record;
 use crate::stored::{self, Found, Layout};
+use crate::{random, record};
 
 /// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
 pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
@@ -49,7 +48,7 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport)
 
 fn create(kv: &Kv) -> Result<Meta, StorageError> {
     let meta = Meta {
-        epoch: random_epoch(),
+        epoch: random::bits(),
         seq: 0,
         log_first: 1,
         next_job: 1,
@@ -80,19 +79,11 @@ fn call_witness(
     if !is_whole {
         tracing::error!(seq, ?remembered, "acknowledged history is missing, the store starts a new epoch");
         report.history_lost = true;
-        core.change_meta(|meta| meta.epoch = random_epoch())?;
+        core.change_meta(|meta| meta.epoch = random::bits())?;
         core.kv.flush()?;
     }
     witness.begin(core.meta.epoch, seq)?;
     Ok(witness)
-}
-
-/// 128 bits from the standard library's per-process random keys, taken twice.
-fn random_epoch() -> u128 {
-    let half = |salt: u64| {
-        u128::from(RandomState::new().hash_one((salt, std::process::id(), std::time::SystemTime::now())))
-    };
-    half(1) << 64 | half(2)
 }
 
 fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
