@@ -131,8 +131,9 @@ def restore_a_backup():
         shutil.copytree(primary.data, backup)
         shutil.copytree(cluster.hub, hub)
         primary.start().wait_ready()
-        cluster.change(marker="Newer")
-        cluster.wait_shown(primary, "Newer")
+        for marker in ("Older", "Newer"):
+            cluster.change(marker=marker)
+            cluster.wait_shown(primary, marker)
         cluster.wait_together(primary.wait_idle(), replica)
         epoch, seq = replica.position()
         primary.kill()
@@ -189,17 +190,14 @@ def damaged_disk():
         replica.start().wait_ready()
         expect(replica.said("damaged|set aside"), "it says what it found")
         cluster.wait_together(primary, replica)
-        # The primary recomputes; its replica serves the old history until the new one is there.
+        # The primary starts a new history and computes; its replica follows.
         old_epoch, _ = primary.position()
         primary.kill()
         damage(primary.data)
-        with Readers(replica):
-            primary.start("--sync-listen", "127.0.0.1:0").wait_ready().wait_idle()
-            expect(primary.said("damaged|set aside|history is missing"), "it says what it found")
-            expect(primary.position()[0] != old_epoch, "what was lost is not passed off as the old history")
-            primary.stop()
-            primary.start().wait_ready().wait_idle()
-            cluster.wait_together(primary, replica)
+        primary.start().wait_ready().wait_idle()
+        expect(primary.said("damaged|set aside|history is missing"), "it says what it found")
+        expect(primary.position()[0] != old_epoch, "what was lost is not passed off as the old history")
+        cluster.wait_together(primary, replica)
 
 
 def damage(data):
@@ -215,33 +213,55 @@ def damage(data):
 
 
 def full_disk():
-    """Section 9: no room at a replica; it goes on serving, says so, and catches up when there is room."""
+    """Section 9: no room at a replica, which goes on serving, and at a primary, which ends until there is room."""
     with Cluster("full") as cluster:
-        primary = cluster.primary().start().wait_ready().wait_idle()
+        primary = cluster.primary()
         replica = cluster.replica("replica", primary)
-        replica.data.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", replica.data], capture_output=True, text=True)
-        if mounted.returncode != 0:
-            return f"skipped, a tmpfs cannot be mounted here: {mounted.stderr.strip()}"
         try:
+            for node in (primary, replica):
+                node.data.mkdir()
+                command = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", node.data]
+                mounted = subprocess.run(command, capture_output=True, text=True)
+                if mounted.returncode != 0:
+                    return f"skipped, a tmpfs cannot be mounted here: {mounted.stderr.strip()}"
+            primary.start().wait_ready().wait_idle()
             replica.start().wait_ready()
             cluster.wait_together(primary, replica)
-            fill(replica.data / "ballast")
-            before = replica.get(BARLEY)
             with Readers(replica):
-                cluster.change(marker="Crowded")
-                cluster.wait_shown(primary, "Crowded")
-                wait("the replica says that it has no room", lambda: replica.said("no space|disk is|room"), alive=[replica])
-                expect(replica.get(BARLEY).body == before.body, "it serves what it has")
-                (replica.data / "ballast").unlink()
-                cluster.wait_shown(replica, "Crowded")
+                fill_replica(cluster, primary, replica)
+                fill_primary(cluster, primary, replica)
             cluster.wait_together(primary.wait_idle(), replica)
-            replica.stop()
+            replica.stop(), primary.stop()
         finally:
-            if replica.process:
-                replica.kill()
-            subprocess.run(["umount", replica.data], check=True)
+            for node in (primary, replica):
+                if node.process:
+                    node.kill()
+                subprocess.run(["umount", node.data], capture_output=True)
     return None
+
+
+def fill_replica(cluster, primary, replica):
+    fill(replica.data / "ballast")
+    before = replica.get(BARLEY)
+    cluster.change(marker="Crowded")
+    cluster.wait_shown(primary, "Crowded")
+    wait("the replica says that it has no room", lambda: replica.said("no space|disk is full|high-water"), alive=[replica])
+    expect(replica.get(BARLEY).body == before.body, "it serves what it has")
+    (replica.data / "ballast").unlink()
+    cluster.wait_shown(replica, "Crowded")
+
+
+def fill_primary(cluster, primary, replica):
+    epoch, _ = primary.position()
+    fill(primary.data / "ballast")
+    cluster.change(marker="Packed")
+    wait("the primary ends", lambda: primary.process.poll() is not None, alive=[replica])
+    expect(primary.process.poll() == 1 and "look at the disk" in primary.last_words(), primary.last_words())
+    (primary.data / "ballast").unlink()
+    primary.start().wait_ready()
+    cluster.wait_shown(primary, "Packed")
+    expect(primary.position()[0] == epoch, "the history goes on")
+    cluster.wait_shown(replica, "Packed")
 
 
 def fill(path):

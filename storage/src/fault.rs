@@ -41,6 +41,12 @@ impl Fault {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.0.raised.subscribe().wait_for(|raised| *raised).await;
     }
+
+    /// The first fatal failure, once there is one.
+    pub(crate) async fn failure(&self) -> StorageError {
+        self.raised().await;
+        self.check().err().unwrap_or(StorageError::Engine("stopped".to_owned()))
+    }
 }
 
 /// Starts a thread of a store; a panic in it becomes the store's fault.
@@ -66,6 +72,26 @@ impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.set("a thread of the store panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_failure_is_told_to_who_waits_and_to_who_asks_later() {
+        let fault = Fault::default();
+        assert!(fault.check().is_ok());
+        let waiting = tokio::spawn({
+            let fault = fault.clone();
+            async move { fault.failure().await.to_string() }
+        });
+        fault.set("no space");
+        fault.set("something else");
+        for told in [waiting.await.unwrap(), fault.failure().await.to_string()] {
+            assert!(told.contains("no space"), "{told}");
         }
     }
 }

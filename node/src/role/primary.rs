@@ -1,7 +1,8 @@
 //! The primary: computes and serves.
 //!
 //! Owns the order in which the parts start, a log line each, and in which they stop: the reverse. A part that cannot
-//! start ends the node with a sentence about it; once all run, only a signal does.
+//! start ends the node with a sentence about it; once all run, a signal does, or a store that failed: it would answer
+//! every read with an error until it is opened again.
 
 use std::sync::Arc;
 
@@ -84,6 +85,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     tracing::info!(address = %address, public_url, "5/7 serving on {address}, open {public_url}/healthcheck");
 
     // 6. and 7. The loops that bring news in, and those that keep things as they should be.
+    let failed = care.failed();
     let loops = Loops::default();
     loops.start(async move { app.read.follow_loop().await });
     parts.start_news(&config, &loops, public_url);
@@ -91,7 +93,10 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     tracing::info!("7/7 maintenance runs; the primary is up");
 
     // The way down: tell load balancers, then stop in reverse. HTTP and workers drain side by side.
-    stop.cancelled().await;
+    let failure = tokio::select! {
+        () = stop.cancelled() => None,
+        error = failed => Some(error),
+    };
     parts.readiness.start_draining();
     loops.end().await;
     workers_stop.cancel();
@@ -105,7 +110,12 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
         feed.stop().await;
     }
     tracing::info!("workers have ended, the node stops");
-    Ok(())
+    match failure {
+        None => Ok(()),
+        Some(error) => Err(error).with_context(|| {
+            format!("look at the disk of {}, then start the node again", config.data_dir.display())
+        }),
+    }
 }
 
 impl Parts {

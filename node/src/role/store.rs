@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use outpost_storage::{Authority, EmbeddedStore, Mirror, MirrorStore, MongoConfig, MongoStore, Operations};
+use outpost_storage::{
+    Authority, EmbeddedStore, Mirror, MirrorStore, MongoConfig, MongoStore, Operations, StorageError,
+};
 
 use crate::config::{MongoPlace, StorePlace};
 use crate::feed::DatabaseFeed;
@@ -26,11 +28,25 @@ pub struct Stores {
 }
 
 /// The care that a kind of store needs.
+#[derive(Clone)]
 pub enum Care {
     /// A scrub now and then, of authority and mirror in one.
     Scrub(EmbeddedStore),
     /// The same of a mirror that a feed fills.
     ScrubMirror(MirrorStore),
+}
+
+impl Care {
+    /// Why the store on this node's disk takes no more calls, once it does not.
+    pub fn failed(&self) -> impl Future<Output = StorageError> + Send + 'static {
+        let store = self.clone();
+        async move {
+            match store {
+                Self::Scrub(store) => store.failed().await,
+                Self::ScrubMirror(mirror) => mirror.failed().await,
+            }
+        }
+    }
 }
 
 /// Opens the authority of a primary and the mirror that it serves from.
