@@ -29,7 +29,7 @@ impl OriginVantage {
 impl Vantage for OriginVantage {
     fn decide(&self, demand: &Demand, tried: Tried) -> Decision {
         let role = if self.feed.is_none() { Role::Origin } else { Role::Sharing };
-        let here = Here { role, position: self.mirror.position(), left: &[], age: self.age() };
+        let here = Here { role, position: self.mirror.visible(), left: &[], age: self.age() };
         decide(demand, &here, tried)
     }
 

@@ -8,8 +8,10 @@ mod authority;
 mod budgets;
 mod core;
 mod entries;
+mod index;
 mod keys;
 mod lane;
+mod lineage;
 mod load;
 mod mirror;
 mod operations;
@@ -17,6 +19,7 @@ mod ops;
 mod queue;
 mod records;
 mod scrub;
+mod source;
 mod summaries;
 mod webhooks;
 mod witness;
@@ -30,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use outpost_model::{Epoch, Position, Queue, TimestampMs, limits};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use self::core::Core;
 use self::operations::Register;
@@ -40,6 +43,7 @@ use self::witness::Witness;
 use self::writer::{Answer, Published, Threads};
 use crate::error::StorageError;
 use crate::fault::Fault;
+use crate::items::StoredItems;
 use crate::kv::Kv;
 pub use crate::kv::OpenReport;
 
@@ -55,6 +59,9 @@ struct Inner {
     fault: Fault,
     published: Arc<Published>,
     epoch: Epoch,
+    left: Vec<Epoch>,
+    items: Arc<StoredItems>,
+    shown: Arc<AtomicU64>,
     clock: Mutex<Option<CallerClock>>,
     report: OpenReport,
     damaged: AtomicU64,
@@ -90,13 +97,26 @@ impl EmbeddedStore {
 
     fn start(core: Core, witness: Witness, report: OpenReport) -> Result<Self, StorageError> {
         let epoch = Epoch(core.meta.epoch);
-        let hints = Queue::ALL.map(|queue| core.queue.hint(queue));
-        let published =
-            Arc::new(Published { seq: watch::Sender::new(core.meta.seq), hints: watch::Sender::new(hints) });
+        let published = Arc::new(Published::new(&core));
+        let left = core.left.iter().copied().map(Epoch).collect();
+        let (items, shown) = (core.items.clone(), core.shown.clone());
         let (kv, fault) = (core.kv.clone(), Fault::default());
         let threads = Threads::start(core, witness, &fault, &published)?;
         let (clock, damaged, register) = (Mutex::new(None), AtomicU64::new(0), Register::default());
-        let inner = Inner { threads, fault, published, epoch, clock, report, damaged, register, kv };
+        let inner = Inner {
+            threads,
+            fault,
+            published,
+            epoch,
+            left,
+            items,
+            shown,
+            clock,
+            report,
+            damaged,
+            register,
+            kv,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -98,7 +98,7 @@ impl Frame {
     /// nothing newer.
     fn set_state(&self, headers: &mut HeaderMap) {
         if headers.get(X_SYNC_POSITION).is_none_or(HeaderValue::is_empty) {
-            self.set_known_position(headers, self.app.read.position());
+            self.set_known_position(headers, self.app.read.seen());
         }
         let vantage = self.app.read.vantage();
         if vantage.is_copy() && !headers.contains_key(X_SYNC_STALENESS) {

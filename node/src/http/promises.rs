@@ -67,7 +67,7 @@ pub async fn wait(demand: &Demand, vantage: &dyn Vantage, mirror: &dyn Mirror) -
             Decision::Wait => {}
             Decision::AskUpstream | Decision::Refuse => return false,
         }
-        let news = news.get_or_insert_with(|| mirror.watch());
+        let news = news.get_or_insert_with(|| mirror.watch_visible());
         // An age falls without any news of the position.
         let look = Duration::from_millis(limits::READ_LOOK_MS);
         if let Ok(Err(_)) = tokio::time::timeout(look, news.changed()).await {

@@ -145,9 +145,15 @@ impl ReadState {
         self.mirror.position()
     }
 
+    /// What a reader may have seen, once the answer was got.
+    #[must_use]
+    pub fn seen(&self) -> Position {
+        self.mirror.seen()
+    }
+
     /// Keeps following changes off the readers' backs; runs until the mirror is gone.
     pub async fn follow_loop(&self) {
-        let mut changes = self.mirror.watch();
+        let mut changes = self.mirror.watch_visible();
         while changes.changed().await.is_ok() {
             self.cache.follow();
         }
@@ -192,7 +198,7 @@ impl ReadState {
     /// As [`ReadState::read`].
     pub async fn find(&self, missed: Missed<'_>) -> Result<(MirrorEntry, Option<Mark>), ApiError> {
         let found = if self.is_in_state(&missed.demand).await {
-            self.find_here(&missed)?
+            self.find_here(&missed).await?
         } else {
             return self.find_elsewhere(Missed { why: Why::Behind, ..missed }).await;
         };
@@ -207,7 +213,14 @@ impl ReadState {
         Ok((found.entry, Some(found.mark)))
     }
 
-    fn find_here(&self, missed: &Missed<'_>) -> Result<Option<MirrorEntry>, ApiError> {
+    /// What is stored, for a dataset that may be read. Whoever finds it ready afterwards does not wait for the disk.
+    async fn find_here(&self, missed: &Missed<'_>) -> Result<Option<MirrorEntry>, ApiError> {
+        let found = self.look_up(missed);
+        self.cover().await?;
+        found
+    }
+
+    fn look_up(&self, missed: &Missed<'_>) -> Result<Option<MirrorEntry>, ApiError> {
         match (self.check_readable(missed.dataset, missed.caller)?, missed.key) {
             (Known::Public, Some(key)) => self.mirror.get(key).map_err(|error| store_failed(&error)),
             _ => Ok(None),
@@ -233,7 +246,7 @@ impl ReadState {
         if let Some(ready) = self.cache.get(key, view, reader.encoding) {
             return Ok(Answered { ready, mark: None });
         }
-        let Some(entry) = self.find_here(&missed)? else {
+        let Some(entry) = self.find_here(&missed).await? else {
             drop(filling);
             return self.render_elsewhere(missed, view, reader).await;
         };
@@ -254,12 +267,19 @@ impl ReadState {
         Ok(Answered { ready, mark: Some(mark) })
     }
 
+    /// Waits until [`ReadState::seen`] covers what was just read, which costs nothing while everything is on disk.
+    async fn cover(&self) -> Result<(), ApiError> {
+        self.mirror.covered().await.map_err(|error| store_failed(&error))
+    }
+
     /// Refuses everything but datasets that are known to be public, all in the same words.
     ///
     /// # Errors
     /// The refusal.
-    pub fn check_public(&self, dataset: &DatasetName, caller: Caller) -> Result<(), ApiError> {
-        match self.check_readable(dataset, caller)? {
+    pub async fn check_public(&self, dataset: &DatasetName, caller: Caller) -> Result<(), ApiError> {
+        let readable = self.check_readable(dataset, caller);
+        self.cover().await?;
+        match readable? {
             Known::Public => Ok(()),
             Known::Nothing => Err(ApiError::not_accessible(caller)),
         }
@@ -357,3 +377,6 @@ fn store_failed(error: &StorageError) -> ApiError {
     tracing::error!(%error, "failed to read from the mirror");
     ApiError::unexpected()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Ready-to-send responses in memory, bounded in bytes.
 //!
 //! Owns the promise that a reader never gets an older answer than the mirror held when the request came in: each read
-//! first follows the mirror's change log up to its position, and a fill that began before the last followed change is
+//! first follows the mirror's change log up to what it shows, and a fill that began before the last followed change is
 //! served but not kept. Follows changes by itself; a background follower only keeps that work off the readers.
 //! Failing to follow empties the cache.
 
@@ -66,13 +66,13 @@ impl ReadyCache {
     /// An empty cache over `mirror` that holds at most `bytes_max` bytes of bodies and overhead.
     #[must_use]
     pub fn new(mirror: Arc<dyn Mirror>, bytes_max: usize) -> Self {
-        let reached = RwLock::new(mirror.position());
+        let reached = RwLock::new(mirror.visible());
         Self { mirror, bytes_max, contents: RwLock::default(), reached, following: Mutex::new(()) }
     }
 
-    /// Forgets what changed up to the mirror's position and returns the position reached.
+    /// Forgets what changed up to what the mirror shows and returns the position reached.
     pub fn follow(&self) -> Position {
-        let target = self.mirror.position();
+        let target = self.mirror.visible();
         let reached = self.reached();
         if reached == target {
             return reached;

@@ -6,18 +6,23 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use outpost_model::planning::{DatasetState, EntrySummary};
-use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, ErrorCode, JobId, Position, StepKind};
+use outpost_model::{
+    ArtifactKey, DatasetName, DatasetRecord, Epoch, ErrorCode, Item, JobId, Position, StepKind,
+};
 
 use super::budgets::Budgets;
 use super::entries::{self, PreparedEntry};
+use super::index::{Before, IndexDraft, dataset_row, entry_item};
 use super::keys;
 use super::queue::QueueIndex;
 use super::records::{Head, LiveJob, Meta, StoredCount, StoredJob};
 use super::summaries::Summaries;
 use crate::blob::{self, Blob};
 use crate::error::StorageError;
+use crate::items::{IndexRow, StoredItems};
 use crate::kv::{Batch, Kv};
 use crate::mirror::Changed;
 use crate::record;
@@ -57,6 +62,11 @@ pub(super) struct Core {
     pub(super) garbage: Vec<u64>,
     /// Ids of relayed webhooks, once counted.
     pub(super) webhook_ids: Option<u64>,
+    pub(super) items: Arc<StoredItems>,
+    /// Readers may have seen changes up to this seq, on disk or not.
+    pub(super) shown: Arc<AtomicU64>,
+    /// Histories that the store has left, newest last.
+    pub(super) left: Vec<u128>,
 }
 
 /// A batch being put together.
@@ -68,6 +78,7 @@ struct Draft {
     garbage: Vec<u64>,
     /// Datasets whose entries change.
     touched: HashSet<DatasetName>,
+    index: IndexDraft,
 }
 
 impl Core {
@@ -205,6 +216,7 @@ impl Core {
             counted: EntryCounts::new(),
             garbage: Vec::new(),
             touched: HashSet::new(),
+            index: IndexDraft::default(),
         }
     }
 
@@ -213,7 +225,9 @@ impl Core {
         if draft.meta != self.meta {
             draft.batch.put(keys::META.to_vec(), record::encode(&draft.meta));
         }
+        self.shown.store(draft.meta.seq, Ordering::SeqCst);
         self.kv.state.apply(draft.batch)?;
+        self.items.record(&draft.index.changes);
         self.writes += 1;
         self.meta = draft.meta;
         if let Some(entry_counts) = entry_counts {
@@ -247,29 +261,32 @@ impl Core {
 
     fn draft_entry(&self, draft: &mut Draft, entry: PreparedEntry) -> Result<(), StorageError> {
         let key = entry.key.clone();
-        self.forget_entry(draft, &key)?;
+        let before = self.forget_entry(draft, &key)?;
         draft.touched.insert(key.dataset().clone());
         let error_code = entry.summary.error_code;
         let head = entry.write(&mut draft.meta.next_blob, &self.kv.chunks)?;
         *draft.count(&self.entry_counts, (key.kind(), head.http_status, error_code)) += 1;
         draft.batch.put(keys::entry(&key), record::encode(&head));
+        draft.reindex(&self.kv, &Changed::Entry(key.clone()), before, Some(entry_item(&key, &head)))?;
         draft.log(self.log_records_max, &Changed::Entry(key));
         Ok(())
     }
 
     fn draft_deletion(&self, draft: &mut Draft, key: &ArtifactKey) -> Result<(), StorageError> {
-        self.forget_entry(draft, key)?;
+        let before = self.forget_entry(draft, key)?;
         draft.touched.insert(key.dataset().clone());
         draft.batch.delete(keys::entry(key));
+        draft.reindex(&self.kv, &Changed::Entry(key.clone()), before, None)?;
         draft.log(self.log_records_max, &Changed::Entry(key.clone()));
         Ok(())
     }
 
     /// Uncounts the stored entry and lists its chunks as garbage. What a damaged head referred to is found by a scrub.
-    fn forget_entry(&self, draft: &mut Draft, key: &ArtifactKey) -> Result<(), StorageError> {
+    fn forget_entry(&self, draft: &mut Draft, key: &ArtifactKey) -> Result<Before, StorageError> {
         let head = match entries::head(key, &self.kv) {
             Ok(Some(head)) => head,
-            Ok(None) | Err(StorageError::Damaged(_)) => return Ok(()),
+            Ok(None) => return Ok(Before::Absent),
+            Err(StorageError::Damaged(_)) => return Ok(Before::Unknown),
             Err(error) => return Err(error),
         };
         if let Ok(error_code) = head.error_code() {
@@ -280,26 +297,39 @@ impl Core {
             draft.batch.put(blob::garbage_key(id), Vec::new());
             draft.garbage.push(id);
         }
-        Ok(())
+        Ok(Before::Is(entry_item(key, &head).0))
+    }
+
+    fn stored_dataset(&self, name: &DatasetName) -> Result<Before, StorageError> {
+        match read_dataset(&self.kv, name) {
+            Ok(None) => Ok(Before::Absent),
+            Ok(Some(record)) => Ok(Before::Is(Item::of_dataset(&record))),
+            Err(StorageError::Damaged(_)) => Ok(Before::Unknown),
+            Err(error) => Err(error),
+        }
     }
 
     fn draft_dataset(&self, draft: &mut Draft, record: &DatasetRecord) -> Result<(), StorageError> {
-        let key = keys::dataset(&record.dataset);
-        if self.kv.state.get(&key)?.is_none() {
-            draft.meta.datasets += 1;
-        }
-        draft.batch.put(key, record::encode(&StoredDataset::new(record)));
-        draft.log(self.log_records_max, &Changed::Dataset(record.dataset.clone()));
+        let name = &record.dataset;
+        let before = self.stored_dataset(name)?;
+        draft.meta.datasets += u64::from(matches!(before, Before::Absent));
+        draft.batch.put(keys::dataset(name), record::encode(&StoredDataset::new(record)));
+        let (subject, item) = (Changed::Dataset(name.clone()), Item::of_dataset(record));
+        draft.reindex(&self.kv, &subject, before, Some((item, dataset_row(name))))?;
+        draft.log(self.log_records_max, &subject);
         Ok(())
     }
 
     fn draft_drop(&self, draft: &mut Draft, dataset: DatasetName) -> Result<(), StorageError> {
-        let key = keys::dataset(&dataset);
-        if self.kv.state.get(&key)?.is_some() {
-            draft.meta.datasets = draft.meta.datasets.saturating_sub(1);
-            draft.batch.delete(key);
-            draft.log(self.log_records_max, &Changed::Dataset(dataset));
+        let before = self.stored_dataset(&dataset)?;
+        if matches!(before, Before::Absent) {
+            return Ok(());
         }
+        draft.meta.datasets = draft.meta.datasets.saturating_sub(1);
+        draft.batch.delete(keys::dataset(&dataset));
+        let subject = Changed::Dataset(dataset);
+        draft.reindex(&self.kv, &subject, before, None)?;
+        draft.log(self.log_records_max, &subject);
         Ok(())
     }
 }
@@ -308,6 +338,19 @@ impl Draft {
     /// The count of a class, to be changed.
     fn count(&mut self, before: &EntryCounts, class: EntryClass) -> &mut u64 {
         self.counted.entry(class).or_insert_with(|| before.get(&class).copied().unwrap_or(0))
+    }
+
+    fn reindex(
+        &mut self,
+        kv: &Kv,
+        subject: &Changed,
+        before: Before,
+        after: Option<(Item, IndexRow)>,
+    ) -> Result<(), StorageError> {
+        let mut indexed = self.meta.indexed();
+        self.index.put(kv, &mut self.batch, &mut indexed, subject, before, after)?;
+        self.meta.set_indexed(indexed);
+        Ok(())
     }
 
     /// Appends to the change log and drops its oldest record when it is full.

@@ -13,6 +13,7 @@ use crate::blob::{self, Blob, Prepared, Read, missing};
 use crate::error::StorageError;
 use crate::kv::{Kv, Tree};
 use crate::mirror::MirrorEntry;
+use crate::mirror_store::{EntryPut, PackedBody};
 use crate::record;
 
 /// An entry ready to be stored.
@@ -146,6 +147,27 @@ pub(super) fn read_response(key: &ArtifactKey, kv: &Kv) -> Result<Option<MirrorE
                 revision: head.revision()?,
                 version: head.version,
                 body: body.into(),
+            }))
+        },
+    )
+}
+
+/// The entry as it is stored, for another node.
+pub(super) fn read_packed(key: &ArtifactKey, kv: &Kv) -> Result<Option<EntryPut>, StorageError> {
+    blob::read_consistently(
+        key,
+        || head(key, kv),
+        |head: &Head| {
+            let Read::Whole(body) = head.body.read_packed(&kv.chunks)? else { return Ok(None) };
+            Ok(Some(EntryPut {
+                key: key.clone(),
+                http_status: head.http_status,
+                error_code: head.error_code()?,
+                revision: head.revision()?,
+                updated_at: TimestampMs(head.updated_at_ms),
+                version: head.version,
+                body: PackedBody(body),
+                source: None,
             }))
         },
     )

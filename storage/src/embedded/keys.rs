@@ -2,7 +2,7 @@
 //!
 //! Owns which prefix holds what. One tree holds everything that must commit together; a first byte tells the kinds
 //! apart and numbers are big-endian, so that order in the tree is order in time. The prefix `g` is that of
-//! [`crate::blob::GARBAGE`].
+//! [`crate::blob::GARBAGE`], `x` that of the reconciliation index.
 
 use outpost_model::{ArtifactKey, DatasetName, ErrorCode, JobId, StepKind};
 

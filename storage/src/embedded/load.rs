@@ -5,22 +5,33 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use outpost_model::{JobId, JobState, TimestampMs, limits};
+use outpost_model::{JobId, JobState, SetHash, TimestampMs, limits};
 
 use super::budgets::Budgets;
 use super::core::{Core, EntryCounts, by_status};
 use super::keys;
 use super::queue::QueueIndex;
-use super::records::{FORMAT_VERSION, LiveJob, Meta, StoredCount, StoredJob};
+use super::records::{
+    FORMAT_VERSION, FORMAT_VERSION_BEFORE, LiveJob, Meta, MetaBefore, StoredCount, StoredJob,
+};
 use super::scrub::recount;
 use super::summaries::Summaries;
 use super::witness::Witness;
+use super::{index, lineage};
 use crate::blob;
 use crate::error::StorageError;
 use crate::kv::{self, Batch, Kv, OpenReport};
 use crate::stored::{self, Found, Layout};
 use crate::{random, record};
+
+const LAYOUT: Layout = Layout {
+    format: keys::FORMAT,
+    meta: keys::META,
+    version: FORMAT_VERSION,
+    previous: FORMAT_VERSION_BEFORE,
+};
 
 /// Opens the store under `root`; one that cannot be read is set aside and an empty one takes its place.
 pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
@@ -29,12 +40,15 @@ pub(super) fn load(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, Ope
 
 fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport), StorageError> {
     let (kv, mut report) = kv::open(root, lock_wait_ms, limits::STORE_CACHE_BYTES)?;
-    let layout =
-        Layout { format: keys::FORMAT, meta: keys::META, version: FORMAT_VERSION, previous: FORMAT_VERSION };
-    let found = stored::read_meta::<Meta, Meta>(&kv, &layout)?;
+    let found = stored::read_meta::<Meta, MetaBefore>(&kv, &LAYOUT)?;
     let is_new = matches!(found, Found::Nothing);
     let meta = match found {
-        Found::Current(meta) | Found::Previous(meta) => meta,
+        Found::Current(meta) => meta,
+        Found::Previous(before) => {
+            tracing::info!("making the index of a store of the version before");
+            let indexed = index::rewrite(&kv)?;
+            write_meta(&kv, before.into_current(indexed))?
+        }
         Found::Nothing => create(&kv)?,
     };
     let mut core = core_over(Arc::new(kv), meta);
@@ -56,7 +70,14 @@ fn create(kv: &Kv) -> Result<Meta, StorageError> {
         next_blob: 1,
         datasets: 0,
         entries: Vec::new(),
+        indexed: 0,
+        set_hash: SetHash::default(),
     };
+    write_meta(kv, meta)
+}
+
+/// Makes `meta` that of the store, in the current layout.
+fn write_meta(kv: &Kv, meta: Meta) -> Result<Meta, StorageError> {
     let mut batch = Batch::new();
     batch.put(keys::FORMAT.to_vec(), FORMAT_VERSION.to_be_bytes().to_vec());
     batch.put(keys::META.to_vec(), record::encode(&meta));
@@ -82,12 +103,15 @@ fn call_witness(
         core.change_meta(|meta| meta.epoch = random::bits())?;
         core.kv.flush()?;
     }
+    let witnessed = remembered.map(|(epoch, _)| epoch);
+    core.left = lineage::enter(root, core.meta.epoch, witnessed)?;
     witness.begin(core.meta.epoch, seq)?;
     Ok(witness)
 }
 
 fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
     let next_token = meta.tokens_reserved;
+    let shown = Arc::new(AtomicU64::new(meta.seq));
     Core {
         kv,
         meta,
@@ -100,6 +124,9 @@ fn core_over(kv: Arc<Kv>, meta: Meta) -> Core {
         next_token,
         garbage: Vec::new(),
         webhook_ids: None,
+        items: Arc::default(),
+        shown,
+        left: Vec::new(),
     }
 }
 

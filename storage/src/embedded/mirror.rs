@@ -1,8 +1,10 @@
 //! The embedded store as the mirror: reads of the trees that the authority writes.
 //!
 //! Owns the promise that the change log and the position show only what is on disk. Entries and records may be seen
-//! a moment earlier: everything in them can be computed again.
+//! a moment earlier, before there is a position for them: a crash would give their seq to another change, and a reader
+//! who was told it would be promised the wrong one. Who answers a reader waits for [`Mirror::covered`].
 
+use async_trait::async_trait;
 use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Position};
 use tokio::sync::watch;
 
@@ -12,9 +14,14 @@ use crate::mirror::{Changed, Mirror, MirrorEntry};
 use crate::record;
 use crate::stored::StoredChange;
 
+#[async_trait]
 impl Mirror for EmbeddedStore {
     fn position(&self) -> Position {
         self.published_position()
+    }
+
+    async fn covered(&self) -> Result<(), StorageError> {
+        self.shown_is_published().await
     }
 
     fn get(&self, key: &ArtifactKey) -> Result<Option<MirrorEntry>, StorageError> {

@@ -4,15 +4,20 @@
 //! record that no longer fits the model's rules is damage, never a panic.
 
 use bincode::{Decode, Encode};
-use outpost_model::{ArtifactKey, ErrorCode, Job, JobId, JobState, Priority, Revision, TimestampMs, limits};
+use outpost_model::{
+    ArtifactKey, ErrorCode, Job, JobId, JobState, Priority, Revision, SetHash, TimestampMs, limits,
+};
 
+use super::index::Indexed;
 use crate::blob::Blob;
 use crate::error::StorageError;
 use crate::record::Record;
 use crate::stored;
 
 /// Layout of the whole store; another version is refused.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
+/// The layout before, without an index, which is brought up to date.
+pub(super) const FORMAT_VERSION_BEFORE: u32 = 1;
 
 /// The store's counters, written with every commit.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -33,11 +38,62 @@ pub(super) struct Meta {
     pub(super) datasets: u64,
     /// Entries per (step name, HTTP status).
     pub(super) entries: Vec<(String, u16, u64)>,
+    /// Rows of the index, and the sum of their items.
+    pub(super) indexed: u64,
+    pub(super) set_hash: SetHash,
 }
 
 impl Record for Meta {
     const TAG: u8 = b'm';
+    const VERSION: u8 = 2;
+}
+
+impl Meta {
+    pub(super) fn indexed(&self) -> Indexed {
+        Indexed { records: self.indexed, set_hash: self.set_hash }
+    }
+
+    pub(super) fn set_indexed(&mut self, indexed: Indexed) {
+        (self.indexed, self.set_hash) = (indexed.records, indexed.set_hash);
+    }
+}
+
+/// [`Meta`] before there was an index.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(super) struct MetaBefore {
+    pub(super) epoch: u128,
+    pub(super) seq: u64,
+    pub(super) log_first: u64,
+    pub(super) next_job: u64,
+    pub(super) tokens_reserved: u64,
+    pub(super) next_blob: u64,
+    pub(super) datasets: u64,
+    pub(super) entries: Vec<(String, u16, u64)>,
+}
+
+impl Record for MetaBefore {
+    const TAG: u8 = Meta::TAG;
     const VERSION: u8 = 1;
+}
+
+impl MetaBefore {
+    /// The same with an index.
+    pub(super) fn into_current(self, indexed: Indexed) -> Meta {
+        let Self { epoch, seq, log_first, next_job, tokens_reserved, next_blob, datasets, entries } = self;
+        let Indexed { records: indexed, set_hash } = indexed;
+        Meta {
+            epoch,
+            seq,
+            log_first,
+            next_job,
+            tokens_reserved,
+            next_blob,
+            datasets,
+            entries,
+            indexed,
+            set_hash,
+        }
+    }
 }
 
 /// An entry without its large parts.

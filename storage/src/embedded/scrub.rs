@@ -11,12 +11,15 @@ use outpost_model::{ArtifactKey, DatasetName, TimestampMs};
 
 use super::core::{Change, Core, EntryCounts};
 use super::records::Head;
-use super::{EmbeddedStore, entries, keys, ops};
+use super::{EmbeddedStore, entries, index, keys, ops};
 use crate::blob;
 use crate::error::StorageError;
 use crate::kv::{Batch, Kv};
 use crate::record;
 use crate::stored::StoredDataset;
+
+/// Looks at the index while changes come.
+const INDEX_TRIES_MAX: usize = 3;
 
 /// What a scrub found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct ScrubReport {
     pub blobs_deleted: u64,
     /// Jobs created to compute again what was dropped.
     pub jobs_created: usize,
+    /// Whether the index did not say what is stored, and was made anew.
+    pub index_rewritten: bool,
 }
 
 /// What the walk suspects.
@@ -73,8 +78,43 @@ impl EmbeddedStore {
             suspects.blobs.iter().try_for_each(|id| blob::delete_chunks(*id, &core.kv.chunks))
         })
         .await?;
+        report.index_rewritten = self.check_index().await?;
         Ok(report)
     }
+
+    /// Proves that index and set hash say what is stored, and makes them anew when they do not. Changes that come
+    /// meanwhile leave the question to the next scrub, after some tries.
+    async fn check_index(&self) -> Result<bool, StorageError> {
+        for _ in 0..INDEX_TRIES_MAX {
+            let before = self.read(|core| Ok((core.meta.seq, core.meta.indexed()))).await?;
+            let kv = self.inner.kv.clone();
+            let sums = tokio::task::spawn_blocking(move || index::sums(&kv))
+                .await
+                .map_err(|error| StorageError::Engine(format!("the scrub failed: {error}")))??;
+            if sums == Some((before.1, before.1)) {
+                return Ok(false);
+            }
+            let rewritten = self.write(move |core| {
+                let is_same_state = (core.meta.seq, core.meta.indexed()) == before;
+                if is_same_state {
+                    rewrite_index(core)?;
+                }
+                Ok(is_same_state)
+            });
+            if rewritten.await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn rewrite_index(core: &mut Core) -> Result<(), StorageError> {
+    tracing::error!("the index of the store is damaged and is made anew");
+    let indexed = index::rewrite(&core.kv)?;
+    core.change_meta(|meta| meta.set_indexed(indexed))?;
+    core.items.forget();
+    Ok(())
 }
 
 /// Reads every record and blob. Blobs from `blobs_before` on may belong to entries that the walk did not see.

@@ -13,6 +13,7 @@ use crate::operations::Operations;
 mod bodies;
 mod crash;
 mod damage;
+mod feed;
 mod restart;
 
 /// A store in a directory of its own.

@@ -4,14 +4,15 @@
 //! the disk once for all operations that were applied meanwhile, publishes the position and answers them. A failed
 //! write or flush, or a panic, is fatal: every later call fails with the first cause.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use outpost_model::{Queue, limits};
 use tokio::sync::{mpsc, watch};
 
 use super::core::Core;
+use super::index::Indexed;
 use super::queue::QueueHint;
 use super::witness::Witness;
 use crate::blob;
@@ -35,15 +36,38 @@ pub(super) type Operation = Box<dyn FnOnce(&mut Core) -> Answer + Send>;
 
 /// What the threads publish.
 pub(super) struct Published {
+    /// The last change on disk, with what the index adds up to at it. Moves before `seq` does.
+    head: Mutex<(u64, Indexed)>,
     /// Seq of the last change on disk.
     pub(super) seq: watch::Sender<u64>,
     /// What waits in each queue, by [`super::queue::queue_slot`].
     pub(super) hints: watch::Sender<[QueueHint; Queue::ALL.len()]>,
 }
 
+impl Published {
+    pub(super) fn new(core: &Core) -> Self {
+        Self {
+            head: Mutex::new((core.meta.seq, core.meta.indexed())),
+            seq: watch::Sender::new(core.meta.seq),
+            hints: watch::Sender::new(Queue::ALL.map(|queue| core.queue.hint(queue))),
+        }
+    }
+
+    /// The last change on disk, with what the index adds up to at it.
+    pub(super) fn head(&self) -> (u64, Indexed) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, seq: u64, indexed: Indexed) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = (seq, indexed);
+        self.seq.send_if_modified(|current| std::mem::replace(current, seq) != seq);
+    }
+}
+
 /// One applied operation, on its way to the disk.
 struct Applied {
     seq: u64,
+    indexed: Indexed,
     garbage: Vec<u64>,
     reply: Option<Reply>,
 }
@@ -123,7 +147,8 @@ fn write_loop(
         let wrote = std::mem::replace(&mut seen, core.writes) != core.writes;
         if reply.is_some() || wrote {
             let garbage = std::mem::take(&mut core.garbage);
-            if applied.send(Applied { seq: core.meta.seq, garbage, reply }).is_err() {
+            let done = Applied { seq: core.meta.seq, indexed: core.meta.indexed(), garbage, reply };
+            if applied.send(done).is_err() {
                 fault.set("the flusher ended");
             }
         }
@@ -144,12 +169,11 @@ fn flush_loop(
 ) {
     while let Ok(first) = to_flush.recv() {
         let group: Vec<Applied> = std::iter::once(first).chain(to_flush.try_iter()).collect();
-        let seq = group.iter().map(|applied| applied.seq).max().unwrap_or(0);
+        // They come in the order in which they were applied.
+        let (seq, indexed) = group.last().map_or((0, Indexed::default()), |last| (last.seq, last.indexed));
         let flushed = fault.check().and_then(|()| kv.flush()).and_then(|()| witness.write(seq));
         match &flushed {
-            Ok(()) => {
-                published.seq.send_if_modified(|current| std::mem::replace(current, seq) != seq);
-            }
+            Ok(()) => published.publish(seq, indexed),
             Err(error) => fault.set(&error.to_string()),
         }
         let mut garbage = Vec::new();

@@ -140,7 +140,7 @@ impl EntryPut {
 
 /// A body as it is stored and sent between nodes: a zstd frame where that is smaller, else as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackedBody(pub(super) Prepared);
+pub struct PackedBody(pub(crate) Prepared);
 
 impl PackedBody {
     /// Packs a body.

@@ -56,7 +56,7 @@ async fn answer(
     let path = AssetPath::parse(text).map_err(|_| ApiError::not_found())?;
     let caller =
         if headers.contains_key(AUTHORIZATION) { Caller::WithCredentials } else { Caller::Anonymous };
-    app.read.check_public(&path.rows().dataset, caller)?;
+    app.read.check_public(&path.rows().dataset, caller).await?;
     let assets = std::sync::Arc::clone(&app.assets);
     let request = AssetRequest { method, headers, path };
     let work = move || match assets.open(&request.path) {

@@ -185,8 +185,8 @@ async fn another_format_version_is_refused_and_left_alone() {
     let before = filled(directory.path()).await;
     tamper(directory.path(), false, keys::FORMAT, |value| *value = 9u32.to_be_bytes().to_vec());
     let refused = EmbeddedStore::open(directory.path()).err();
-    assert_eq!(refused, Some(StorageError::FormatVersion { found: 9, expected: 1 }));
-    tamper(directory.path(), false, keys::FORMAT, |value| *value = 1u32.to_be_bytes().to_vec());
+    assert_eq!(refused, Some(StorageError::FormatVersion { found: 9, expected: 2 }));
+    tamper(directory.path(), false, keys::FORMAT, |value| *value = 2u32.to_be_bytes().to_vec());
     assert_eq!(Mirror::position(&EmbeddedStore::open(directory.path()).unwrap()), before);
 }
 

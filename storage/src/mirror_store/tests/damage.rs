@@ -130,7 +130,7 @@ async fn the_store_of_an_authority_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(crate::EmbeddedStore::open(directory.path()).unwrap());
     let refused = MirrorStore::open(directory.path()).err();
-    assert!(matches!(refused, Some(StorageError::FormatVersion { found: 1, .. })), "{refused:?}");
+    assert!(matches!(refused, Some(StorageError::FormatVersion { found: 2, .. })), "{refused:?}");
     let store = crate::EmbeddedStore::open(directory.path()).unwrap();
     assert_eq!(store.open_report().set_aside, None);
 }
