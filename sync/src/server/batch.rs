@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use outpost_model::items::{Changed, SetHash};
+use outpost_model::items::{Changed, SetHash, subject_bytes};
 use outpost_model::limits;
 
 use crate::frame;
@@ -135,7 +135,8 @@ impl Draft {
         let mut frames = Vec::new();
         let (mut message, mut bytes) = (wire::Records::default(), 0);
         let mut read: Vec<_> = self.read.into_iter().collect();
-        read.sort_unstable_by_key(|(_, (seq, _))| *seq);
+        // The same changes are the same bytes, wherever they are put together.
+        read.sort_by_cached_key(|(subject, (seq, _))| (*seq, subject_bytes(subject)));
         for (subject, (seq, record)) in read {
             let length = record.as_ref().map_or(0, Record::bytes);
             if bytes > 0 && bytes + length > limits::SYNC_FRAME_BYTES_TARGET {

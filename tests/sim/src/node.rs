@@ -1,0 +1,176 @@
+//! A node: its disk, its clock, and while it runs the real server and follower over a store in memory.
+//!
+//! Owns what a start makes and what a crash leaves.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use outpost_model::Epoch;
+use outpost_sync::promise::Role;
+use outpost_sync::source::{Source, Target};
+use outpost_sync::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, WallClock};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::network::Network;
+use crate::state::State;
+use crate::store::MemStore;
+use crate::truth::Truth;
+
+/// The clock on a node's wall.
+pub struct Wall {
+    began: Instant,
+    offset_ms: AtomicI64,
+    /// Gains or loses so many ms in a second.
+    drift: i64,
+}
+
+impl Wall {
+    fn new(random: &mut fastrand::Rng) -> Arc<Self> {
+        let offset_ms = AtomicI64::new(1_700_000_000_000 + random.i64(-100_000..100_000));
+        Arc::new(Self { began: Instant::now(), offset_ms, drift: random.i64(-20..=20) })
+    }
+
+    /// Jumps.
+    pub fn jump(&self, ms: i64) {
+        self.offset_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl WallClock for Wall {
+    fn now_ms(&self) -> u64 {
+        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let drifted = elapsed + elapsed * self.drift / 1_000;
+        u64::try_from(self.offset_ms.load(Ordering::SeqCst) + drifted).unwrap_or(0)
+    }
+}
+
+/// The origin, which is at its head at all times.
+struct Origin(NodeId);
+
+impl Standing for Origin {
+    fn node(&self) -> NodeId {
+        self.0
+    }
+
+    fn path(&self) -> Vec<NodeId> {
+        vec![self.0]
+    }
+
+    fn age_ms(&self) -> Option<u64> {
+        Some(0)
+    }
+}
+
+/// What runs.
+#[derive(Clone)]
+pub struct Running {
+    /// Which node.
+    pub node: usize,
+    /// What it is to readers.
+    pub role: Role,
+    /// Its store.
+    pub store: Arc<MemStore>,
+    /// Its standing; of a replica only.
+    pub board: Option<Arc<StatusBoard>>,
+    /// Its age; of a replica only.
+    pub freshness: Option<Arc<Freshness>>,
+    /// Whom it follows, the preferred one first.
+    pub upstreams: Vec<usize>,
+}
+
+impl Running {
+    /// How old its state may be.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        match &self.freshness {
+            Some(freshness) => freshness.age(),
+            None => Some(Duration::ZERO),
+        }
+    }
+}
+
+/// See the module.
+pub struct Node {
+    /// Its number; 0 is the origin.
+    pub number: usize,
+    /// Its clock.
+    pub wall: Arc<Wall>,
+    /// Whom it follows, the preferred one first.
+    pub upstreams: Vec<usize>,
+    /// What a crash leaves.
+    pub disk: State,
+    running: Mutex<Option<Running>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// A node that was never started.
+    #[must_use]
+    pub fn new(number: usize, upstreams: Vec<usize>, log_max: usize, random: &mut fastrand::Rng) -> Self {
+        let epoch = Epoch(random.u128(1..));
+        Self {
+            number,
+            wall: Wall::new(random),
+            upstreams,
+            disk: State::empty(epoch, log_max),
+            running: Mutex::new(None),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// What runs, if it does.
+    #[must_use]
+    pub fn running(&self) -> Option<Running> {
+        self.running.lock().ok()?.clone()
+    }
+
+    fn is_origin(&self) -> bool {
+        self.upstreams.is_empty()
+    }
+
+    /// Starts it; returns when its store crashes, if ever.
+    pub fn start(&mut self, network: &Arc<Network>, truth: &Arc<Truth>, random: &mut fastrand::Rng) {
+        let store = MemStore::open(self.number, self.is_origin(), self.disk.clone(), random.u64(..), truth);
+        let id = NodeId(random.u128(1..));
+        truth.note(&format!("node {} starts at {}", self.number, crate::truth::short(&self.disk.position)));
+        self.tasks = vec![tokio::spawn(Arc::clone(&store).flush_for_ever())];
+        let mut running = Running {
+            node: self.number,
+            role: Role::Origin,
+            store: Arc::clone(&store),
+            board: None,
+            freshness: None,
+            upstreams: self.upstreams.clone(),
+        };
+        let standing: Arc<dyn Standing> = if self.is_origin() {
+            Arc::new(Origin(id))
+        } else {
+            let wall: Arc<Wall> = Arc::clone(&self.wall);
+            let freshness = Arc::new(Freshness::new(wall));
+            let board = Arc::new(StatusBoard::new(id, Arc::clone(&freshness)));
+            let ways = self.upstreams.iter().map(|to| network.way(self.number, *to)).collect();
+            let target: Arc<dyn Target> = Arc::clone(&store) as _;
+            let (board_too, freshness_too) = (Arc::clone(&board), Arc::clone(&freshness));
+            let follower = Follower::new(target, ways, board_too, freshness_too, random.u64(..));
+            self.tasks.push(tokio::spawn(follower.run()));
+            running.role = Role::Replica;
+            running.board = Some(Arc::clone(&board));
+            running.freshness = Some(freshness);
+            board
+        };
+        let source: Arc<dyn Source> = store;
+        network.serve(self.number, Some(Server::new(source, standing)));
+        *self.running.lock().expect("no holder panics") = Some(running);
+    }
+
+    /// Crashes it.
+    pub fn crash(&mut self, network: &Arc<Network>, truth: &Arc<Truth>) {
+        let Some(running) = self.running.lock().expect("no holder panics").take() else { return };
+        self.tasks.drain(..).for_each(|task| task.abort());
+        network.serve(self.number, None);
+        self.disk = running.store.crash();
+        truth.note(&format!("node {} crashed at {}", self.number, crate::truth::short(&self.disk.position)));
+    }
+}

@@ -1,0 +1,423 @@
+//! A store in memory that forgets at a crash what was not flushed.
+//!
+//! Owns two states: the visible one, which readers of a replica see, and the durable one, which is what a crash goes
+//! back to and what the feed is told of. Every call takes a random while, so that others come in between. Armed, it
+//! crashes its node at one exact step.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use outpost_model::items::{Changed, Item, ItemRange, RangeSum, SetHash};
+use outpost_model::{Epoch, Position};
+use outpost_sync::record::{Change, Record};
+use outpost_sync::source::{Batch, Source, Stage, StageError, StoreError, StoreHead, Target};
+use tokio::sync::{Notify, watch};
+
+use crate::state::{State, Step, key_of};
+use crate::truth::Truth;
+
+/// Where a node crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Before a batch is applied.
+    BeforeApply,
+    /// When readers see it and it is not on disk.
+    Visible,
+    /// When it is on disk.
+    Flushed,
+    /// Amid a stage.
+    Staging,
+    /// Before a stage is switched to.
+    BeforeSwitch,
+    /// When the stage is seen and not on disk.
+    Switched,
+}
+
+impl CrashPoint {
+    /// Every one.
+    pub const ALL: [Self; 6] =
+        [Self::BeforeApply, Self::Visible, Self::Flushed, Self::Staging, Self::BeforeSwitch, Self::Switched];
+}
+
+struct Inner {
+    visible: State,
+    durable: State,
+    pending: VecDeque<Step>,
+    /// Steps that were made visible, and those of them that are on disk.
+    stepped: u64,
+    flushed: u64,
+    crash_at: Option<CrashPoint>,
+    is_dead: bool,
+    random: fastrand::Rng,
+    flush_ms_max: u64,
+}
+
+/// See the module.
+pub struct MemStore {
+    me: Weak<Self>,
+    node: usize,
+    is_origin: bool,
+    inner: Mutex<Inner>,
+    /// One for each who watches, so that all are told in order.
+    watchers: Mutex<Vec<watch::Sender<u64>>>,
+    flush_wanted: Notify,
+    flush_done: Notify,
+    crashed: Notify,
+    truth: Arc<Truth>,
+}
+
+fn dead() -> StoreError {
+    StoreError("the node crashed".to_owned())
+}
+
+impl MemStore {
+    /// Opens what is on disk. [`MemStore::flush_for_ever`] is to be run beside.
+    #[must_use]
+    pub fn open(node: usize, is_origin: bool, disk: State, seed: u64, truth: &Arc<Truth>) -> Arc<Self> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let flush_ms_max = [2, 20, 20, 200][random.usize(..4)];
+        let inner = Inner {
+            visible: disk.clone(),
+            durable: disk,
+            pending: VecDeque::new(),
+            stepped: 0,
+            flushed: 0,
+            crash_at: None,
+            is_dead: false,
+            random,
+            flush_ms_max,
+        };
+        let inner = Mutex::new(inner);
+        let (flush_wanted, flush_done, crashed) = (Notify::new(), Notify::new(), Notify::new());
+        let truth = Arc::clone(truth);
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            node,
+            is_origin,
+            inner,
+            watchers: Mutex::default(),
+            flush_wanted,
+            flush_done,
+            crashed,
+            truth,
+        })
+    }
+
+    /// Brings what is visible to the disk.
+    pub async fn flush_for_ever(self: Arc<Self>) {
+        loop {
+            let has_work = {
+                let inner = self.lock();
+                inner.flushed < inner.stepped
+            };
+            if !has_work {
+                self.flush_wanted.notified().await;
+            }
+            let wait_ms = {
+                let mut inner = self.lock();
+                let max = inner.flush_ms_max;
+                inner.random.u64(0..=max)
+            };
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            let mut inner = self.lock();
+            if inner.is_dead {
+                return;
+            }
+            let Inner { durable, pending, flushed, .. } = &mut *inner;
+            for step in pending.drain(..) {
+                durable.step(&step);
+                *flushed += 1;
+                if self.is_origin {
+                    self.truth.committed(durable, &step);
+                }
+            }
+            let seq = durable.position.seq;
+            self.crash_if(&mut inner, CrashPoint::Flushed);
+            drop(inner);
+            self.tell(seq);
+        }
+    }
+
+    /// The state that a crash goes back to; the store is of no use any more.
+    #[must_use]
+    pub fn crash(&self) -> State {
+        let mut inner = self.lock();
+        inner.is_dead = true;
+        self.flush_done.notify_waiters();
+        inner.durable.clone()
+    }
+
+    /// Returns when the store came to where it was to crash.
+    pub async fn crashed(&self) {
+        self.crashed.notified().await;
+    }
+
+    /// Crashes at a point, the next time that it gets there.
+    pub fn arm(&self, point: CrashPoint) {
+        self.lock().crash_at = Some(point);
+    }
+
+    fn crash_if(&self, inner: &mut Inner, point: CrashPoint) {
+        if inner.crash_at == Some(point) {
+            inner.is_dead = true;
+            self.crashed.notify_one();
+        }
+    }
+
+    /// What readers see: of the origin what is on disk.
+    pub fn seen<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        let inner = self.lock();
+        look(if self.is_origin { &inner.durable } else { &inner.visible })
+    }
+
+    /// What is on disk.
+    pub fn on_disk<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock().durable)
+    }
+
+    /// Commits changes at the origin, made of what is stored now.
+    pub fn commit(&self, make: impl FnOnce(&State, u64) -> Vec<Change>) {
+        let (batch, is_alive) = {
+            let inner = self.lock();
+            let seq = inner.visible.position.seq + 1;
+            let changes = make(&inner.visible, seq);
+            let epoch = inner.visible.position.epoch;
+            (Batch { epoch, changes, reached: Some(seq), left: Vec::new() }, !inner.is_dead)
+        };
+        if is_alive {
+            let _ = self.step(Step::Apply(batch), CrashPoint::BeforeApply, CrashPoint::Visible);
+        }
+    }
+
+    fn step(&self, step: Step, before: CrashPoint, after: CrashPoint) -> Result<u64, StoreError> {
+        let mut inner = self.lock();
+        self.crash_if(&mut inner, before);
+        if inner.is_dead {
+            return Err(dead());
+        }
+        let was = inner.visible.position;
+        inner.visible.step(&step);
+        inner.pending.push_back(step);
+        inner.stepped += 1;
+        if !self.is_origin {
+            self.truth.stands(self.node, was, &inner.visible);
+        }
+        let number = inner.stepped;
+        self.crash_if(&mut inner, after);
+        drop(inner);
+        self.flush_wanted.notify_one();
+        Ok(number)
+    }
+
+    async fn flushed(&self, number: u64) -> Result<(), StoreError> {
+        loop {
+            let done = self.flush_done.notified();
+            {
+                let inner = self.lock();
+                if inner.is_dead {
+                    return Err(dead());
+                }
+                if inner.flushed >= number {
+                    return Ok(());
+                }
+            }
+            done.await;
+        }
+    }
+
+    fn tell(&self, seq: u64) {
+        self.flush_done.notify_waiters();
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|watcher| watcher.receiver_count() > 0);
+        for watcher in watchers.iter() {
+            watcher.send_replace(seq);
+        }
+    }
+
+    /// Takes a while.
+    async fn pause(&self) -> Result<(), StoreError> {
+        let wait_ms = {
+            let mut inner = self.lock();
+            if inner.is_dead {
+                return Err(dead());
+            }
+            if inner.random.u8(..4) == 0 { inner.random.u64(1..=4) } else { 0 }
+        };
+        if wait_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Source for MemStore {
+    fn head(&self) -> StoreHead {
+        let inner = self.lock();
+        let state = &inner.durable;
+        StoreHead {
+            position: state.position,
+            set_hash: (!state.is_amid).then(|| state.digest().set_hash),
+            records: state.count(),
+            left: state.left.clone(),
+        }
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        let watcher = watch::Sender::new(self.lock().durable.position.seq);
+        let receiver = watcher.subscribe();
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+        receiver
+    }
+
+    async fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StoreError> {
+        self.pause().await?;
+        let inner = self.lock();
+        let reached = inner.durable.position.seq;
+        let changes = inner.durable.changes_after(seq, limit);
+        Ok(changes.map(|changes| changes.into_iter().filter(|(at, _)| *at <= reached).collect()))
+    }
+
+    async fn changed_since(&self, seq: u64) -> Result<Option<HashSet<Changed>>, StoreError> {
+        self.pause().await?;
+        let inner = self.lock();
+        // A history that is not on disk yet is nothing that changes of this one could be told from.
+        if inner.visible.position.epoch != inner.durable.position.epoch {
+            return Ok(None);
+        }
+        Ok(inner.visible.changed_since(seq))
+    }
+
+    async fn records(
+        &self,
+        subjects: &[Changed],
+        bytes_max: usize,
+    ) -> Result<Vec<Option<Record>>, StoreError> {
+        self.pause().await?;
+        let inner = self.lock();
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for subject in subjects {
+            let record = inner.visible.get(&key_of(subject)).map(|record| (**record).clone());
+            bytes += record.as_ref().map_or(0, Record::bytes);
+            records.push(record);
+            if bytes > bytes_max {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    async fn subjects_of(&self, items: &[Item]) -> Result<Vec<Option<Changed>>, StoreError> {
+        self.pause().await?;
+        let inner = self.lock();
+        Ok(items.iter().map(|item| inner.visible.subject_of(item)).collect())
+    }
+
+    async fn sums(&self, ranges: &[ItemRange]) -> Result<Vec<RangeSum>, StoreError> {
+        self.pause().await?;
+        let inner = self.lock();
+        Ok(ranges.iter().map(|range| inner.visible.items().sum(range)).collect())
+    }
+
+    async fn split(&self, range: &ItemRange, parts: usize) -> Result<Vec<(ItemRange, RangeSum)>, StoreError> {
+        self.pause().await?;
+        Ok(self.lock().visible.items().split(range, parts))
+    }
+
+    async fn items(&self, range: &ItemRange, limit: usize) -> Result<Vec<Item>, StoreError> {
+        self.pause().await?;
+        Ok(self.lock().visible.items().items(range, limit))
+    }
+
+    async fn settled(&self) -> Result<(), StoreError> {
+        let number = self.lock().stepped;
+        self.flushed(number).await
+    }
+}
+
+#[async_trait]
+impl Target for MemStore {
+    async fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        self.pause().await?;
+        self.step(Step::Apply(batch), CrashPoint::BeforeApply, CrashPoint::Visible)?;
+        self.pause().await
+    }
+
+    async fn stage(&self, epoch: Epoch) -> Result<Box<dyn Stage>, StoreError> {
+        self.pause().await?;
+        let store = self.me.upgrade().ok_or_else(dead)?;
+        Ok(Box::new(MemStage { store, epoch, changes: Vec::new() }))
+    }
+
+    fn visible(&self) -> Position {
+        self.lock().visible.position
+    }
+
+    fn visible_hash(&self) -> (Position, SetHash) {
+        let inner = self.lock();
+        (inner.visible.position, inner.visible.digest().set_hash)
+    }
+
+    fn damaged(&self, _max: usize) -> Vec<Changed> {
+        Vec::new()
+    }
+
+    async fn damage_news(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn room(&self) {}
+}
+
+struct MemStage {
+    store: Arc<MemStore>,
+    epoch: Epoch,
+    changes: Vec<Change>,
+}
+
+#[async_trait]
+impl Stage for MemStage {
+    async fn add(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.store.pause().await?;
+        let mut inner = self.store.lock();
+        self.store.crash_if(&mut inner, CrashPoint::Staging);
+        if inner.is_dead {
+            return Err(dead());
+        }
+        drop(inner);
+        self.changes.extend(changes);
+        Ok(())
+    }
+
+    fn holds(&self, subject: &Changed) -> bool {
+        self.changes.iter().any(|change| change.subject() == *subject)
+    }
+
+    async fn commit(
+        self: Box<Self>,
+        reached: Position,
+        expected: Option<SetHash>,
+        left: Vec<Epoch>,
+    ) -> Result<(), StageError> {
+        self.store.pause().await?;
+        let Self { store, epoch, changes } = *self;
+        let batch = Batch { epoch, changes, reached: Some(reached.seq), left };
+        let step = Step::Switch(batch);
+        let mut staged = store.lock().visible.clone();
+        staged.step(&step);
+        let found = staged.digest().set_hash;
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            return Err(StageError::Differs { expected, found });
+        }
+        store.step(step, CrashPoint::BeforeSwitch, CrashPoint::Switched)?;
+        Ok(store.pause().await?)
+    }
+}
