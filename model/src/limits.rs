@@ -306,6 +306,8 @@ pub const STAGE_MEMORY_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const STAGE_MOVED_ROWS: usize = 256;
 /// Pause of a mirror's mover between two steps, for the writer's sake.
 pub const STAGE_MOVER_PAUSE_MS: u64 = 1;
+/// Room that is left on the disk of a data directory: below it nothing more is mirrored.
+pub const DISK_FREE_BYTES_MIN: u64 = 512 * 1024 * 1024;
 /// Webhooks that a replica keeps until its upstream took them; more are refused.
 pub const OUTBOX_ENTRIES_MAX: usize = 100_000;
 /// Bytes of their bodies, as sent.

@@ -11,6 +11,10 @@ pub enum StorageError {
     /// The engine or the disk failed; nothing of the call took effect.
     #[error("the store failed: {0}")]
     Engine(String),
+    /// The disk has no room; nothing of the call took effect. What is stored can still be read; the store takes writes
+    /// again once it was opened anew with room to write.
+    #[error("the disk is full, make room and open the store again: {0}")]
+    DiskFull(String),
     /// A cursor was not made by the listing that it was given to.
     #[error("the cursor was not made by this listing, start again without one")]
     InvalidCursor,

@@ -16,7 +16,7 @@ pub(crate) struct Fault(Arc<FaultState>);
 
 #[derive(Debug, Default)]
 struct FaultState {
-    cause: OnceLock<String>,
+    cause: OnceLock<StorageError>,
     raised: watch::Sender<bool>,
 }
 
@@ -25,13 +25,22 @@ impl Fault {
     pub(crate) fn check(&self) -> Result<(), StorageError> {
         match self.0.cause.get() {
             None => Ok(()),
+            Some(full @ StorageError::DiskFull(_)) => Err(full.clone()),
+            Some(StorageError::Engine(cause)) => {
+                Err(StorageError::Engine(format!("stopped after a failure: {cause}")))
+            }
             Some(cause) => Err(StorageError::Engine(format!("stopped after a failure: {cause}"))),
         }
     }
 
     pub(crate) fn set(&self, cause: &str) {
-        if self.0.cause.set(cause.to_owned()).is_ok() {
-            tracing::error!(%cause, "the store failed and takes no more calls; restart the node");
+        self.fail(&StorageError::Engine(cause.to_owned()));
+    }
+
+    /// As [`Fault::set`]; a full disk stays known as one.
+    pub(crate) fn fail(&self, cause: &StorageError) {
+        if self.0.cause.set(cause.clone()).is_ok() {
+            tracing::error!(%cause, "the store failed and takes no more writes; restart the node");
             self.0.raised.send_replace(true);
         }
     }

@@ -182,7 +182,10 @@ impl Tree {
 
     /// A write that fails leaves the store in doubt, whatever the cause.
     fn write_failed(&self, error: &sled::Error) -> StorageError {
-        StorageError::Engine(self.condemn.judge(error).to_string())
+        match self.condemn.judge(error) {
+            full @ StorageError::DiskFull(_) => full,
+            other => StorageError::Engine(other.to_string()),
+        }
     }
 
     /// Pairs whose key starts with `prefix`, in order.
@@ -344,7 +347,15 @@ fn is_damage(error: &sled::Error) -> bool {
 }
 
 fn engine_error(error: &sled::Error) -> StorageError {
-    StorageError::Engine(error.to_string())
+    match error {
+        sled::Error::Io(io) if is_full(io) => StorageError::DiskFull(error.to_string()),
+        _ => StorageError::Engine(error.to_string()),
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 fn io_error(verb: &str, path: &Path, error: &std::io::Error) -> StorageError {

@@ -8,6 +8,7 @@ pub mod authority;
 mod blob;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod disk;
 pub mod embedded;
 pub mod error;
 mod fault;
@@ -31,6 +32,7 @@ pub use assets::{FolderAssets, SharedAssets};
 pub use authority::{
     Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, Submitted,
 };
+pub use disk::{DiskRoom, Room};
 pub use embedded::EmbeddedStore;
 pub use error::StorageError;
 pub use feed_source::{FeedHead, FeedSource, StoredRecord};

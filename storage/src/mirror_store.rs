@@ -7,7 +7,8 @@
 //! disk for the same promise, and cost the size of the mirror where this costs the difference.
 //! What must be seen whole or not at all goes through a stage.
 //! Everything in it can be fetched again: a damaged store is set aside and filled anew, a damaged record reads as a miss
-//! and is fetched again. A failed write or flush stops it: every later call fails with the cause.
+//! and is fetched again. A failed write or flush ends its writes: each later one fails with the cause, reads go on, and
+//! the store takes writes again once it was opened anew, since the engine stops flushing for good.
 
 mod batch;
 mod core;
@@ -192,7 +193,7 @@ impl MirrorStore {
         change: impl FnOnce(&mut Core) -> Result<(T, Vec<u64>), StorageError>,
     ) -> Result<T, StorageError> {
         let (value, garbage) = change(&mut writer.core).inspect_err(|error| {
-            self.inner.fault.set(&error.to_string());
+            self.inner.fault.fail(error);
         })?;
         writer.batches += 1;
         let unflushed =
@@ -272,10 +273,9 @@ impl MirrorStore {
         self.inner.kv.engine().size_on_disk()
     }
 
-    /// The engine, for reads; fails once the store has failed.
-    fn reader(&self) -> Result<&Kv, StorageError> {
-        self.inner.fault.check()?;
-        Ok(&self.inner.kv)
+    /// The engine, for reads, which go on when writes have failed.
+    fn reader(&self) -> &Kv {
+        &self.inner.kv
     }
 
     fn core(&self) -> Result<CoreGuard<'_>, StorageError> {

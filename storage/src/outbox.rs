@@ -159,7 +159,7 @@ impl Outbox {
             let mut state = self.state();
             state.refuse_when_full(item.body.len() as u64)?;
             let written = state.write(&mut item, &self.inner.kv);
-            written.inspect_err(|error| self.inner.fault.set(&error.to_string()))?;
+            written.inspect_err(|error| self.inner.fault.fail(error))?;
             self.inner.flusher.flush()?
         };
         match flushed.await {
@@ -217,7 +217,7 @@ impl Outbox {
         let mut state = self.state();
         if state.forget(number) {
             let removed = records::remove(&self.inner.kv, number);
-            return removed.inspect_err(|error| self.inner.fault.set(&error.to_string()));
+            return removed.inspect_err(|error| self.inner.fault.fail(error));
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ fn flush_loop(kv: &Kv, to_flush: &Receiver<Unflushed>, fault: &Fault, published:
             blob::delete_garbage(kv.engine(), &garbage)
         });
         if let Err(error) = result {
-            fault.set(&error.to_string());
+            fault.fail(&error);
         }
     }
 }

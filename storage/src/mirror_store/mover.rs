@@ -79,7 +79,7 @@ impl Task {
                 Work::Delete(blobs) => self.delete(blobs).and_then(|()| self.tidy()),
             });
             if let Err(error) = done {
-                fault.set(&error.to_string());
+                fault.fail(&error);
                 return;
             }
         }

@@ -36,16 +36,16 @@ impl Mirror for MirrorStore {
     }
 
     fn get(&self, key: &ArtifactKey) -> Result<Option<MirrorEntry>, StorageError> {
-        self.missing_when_damaged(&Changed::Entry(key.clone()), read_response(key, self.reader()?))
+        self.missing_when_damaged(&Changed::Entry(key.clone()), read_response(key, self.reader()))
     }
 
     fn dataset(&self, dataset: &DatasetName) -> Result<Option<DatasetRecord>, StorageError> {
-        let read = read_dataset(dataset, self.reader()?);
+        let read = read_dataset(dataset, self.reader());
         self.missing_when_damaged(&Changed::Dataset(dataset.clone()), read)
     }
 
     fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StorageError> {
-        let kv = self.reader()?;
+        let kv = self.reader();
         let visible = self.visible().seq;
         // A seq that was never given out belongs to another history.
         if seq > visible {
@@ -95,7 +95,7 @@ impl MirrorStore {
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails. A damaged entry reads as a miss.
     pub fn packed(&self, key: &ArtifactKey) -> Result<Option<EntryPut>, StorageError> {
-        self.missing_when_damaged(&Changed::Entry(key.clone()), read_packed(key, self.reader()?))
+        self.missing_when_damaged(&Changed::Entry(key.clone()), read_packed(key, self.reader()))
     }
 
     /// What the mirror holds under `key`: its item and the seq of its last change; `None` too when it is damaged.
@@ -104,7 +104,7 @@ impl MirrorStore {
     /// [`StorageError::Engine`] when the disk fails.
     pub fn item(&self, key: &ArtifactKey) -> Result<Option<(Item, u64)>, StorageError> {
         let subject = Changed::Entry(key.clone());
-        let head = self.missing_when_damaged(&subject, read_head(key, self.reader()?))?;
+        let head = self.missing_when_damaged(&subject, read_head(key, self.reader()))?;
         Ok(head.map(|head| (head.item(&subject), head.stamp.seq)))
     }
 
@@ -118,7 +118,7 @@ impl MirrorStore {
         limit: usize,
     ) -> Result<Vec<(Item, Option<Changed>)>, StorageError> {
         let mut items = Vec::new();
-        for pair in self.reader()?.state.from(&keys::index(from)).take(limit) {
+        for pair in self.reader().state.from(&keys::index(from)).take(limit) {
             let (key, value) = pair?;
             if key.first() != Some(&keys::INDEX) {
                 break;
@@ -143,7 +143,7 @@ impl MirrorStore {
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails.
     pub fn quarantined(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Quarantined>, StorageError> {
-        let kv = self.reader()?;
+        let kv = self.reader();
         let mut found = Vec::new();
         for source in self.keys_after(keys::QUARANTINE, after, limit)? {
             let Some(value) = kv.state.get(&keys::quarantine(&source))? else { continue };
@@ -182,7 +182,7 @@ impl MirrorStore {
             Some(after) => [&[prefix], after, &[0]].concat(),
         };
         let mut found = Vec::new();
-        for pair in self.reader()?.state.from(&from).take(limit) {
+        for pair in self.reader().state.from(&from).take(limit) {
             let (key, _) = pair?;
             let Some(rest) = key.strip_prefix(&[prefix]) else { break };
             found.push(rest.to_vec());
@@ -195,7 +195,7 @@ impl MirrorStore {
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails.
     pub fn key_of(&self, source: &[u8]) -> Result<Option<ArtifactKey>, StorageError> {
-        let Some(value) = self.reader()?.state.get(&keys::source(source))? else { return Ok(None) };
+        let Some(value) = self.reader().state.get(&keys::source(source))? else { return Ok(None) };
         Ok(match record::decode::<SourceRow>(&value).map(|row| row.0) {
             Ok(StoredChange::Entry(key)) => ArtifactKey::from_bytes(&key),
             Ok(StoredChange::Dataset(_)) | Err(_) => None,

@@ -40,7 +40,7 @@ impl MirrorStore {
     pub fn scrub(&self) -> Result<MirrorScrubReport, StorageError> {
         let mut report = MirrorScrubReport::default();
         let blobs_before = self.blobs_settled()?;
-        let kv = self.reader()?;
+        let kv = self.reader();
         let referenced = self.check_entries(kv, &mut report)?;
         self.check_datasets(kv, &mut report)?;
         for id in orphans(kv, blobs_before, &referenced)? {

@@ -29,7 +29,7 @@ impl FeedSource for MirrorStore {
     }
 
     fn changed_since(&self, seq: u64) -> Result<Option<HashSet<Changed>>, StorageError> {
-        let kv = self.reader()?;
+        let kv = self.reader();
         if seq > self.visible().seq {
             return Ok(None);
         }
@@ -57,12 +57,12 @@ impl FeedSource for MirrorStore {
     }
 
     fn subject_of(&self, item: &Item) -> Result<Option<Changed>, StorageError> {
-        let row = self.reader()?.state.get(&items::index_key(item))?;
+        let row = self.reader().state.get(&items::index_key(item))?;
         Ok(row.and_then(|row| record::decode::<IndexRow>(&row).ok()?.subject.into_changed().ok()))
     }
 
     fn items(&self) -> Result<ItemsRead<'_>, StorageError> {
-        let kv = self.reader()?;
+        let kv = self.reader();
         self.inner.items.read(|| {
             let rows = kv.state.prefix(&[items::INDEX]);
             // A key that is none is left to the scrub.

@@ -130,7 +130,7 @@ impl MirrorStage {
         self.store.inner.fault.check()?;
         self.added += changes.len() as u64;
         let added = self.try_add(changes);
-        added.inspect_err(|error| self.store.inner.fault.set(&error.to_string()))
+        added.inspect_err(|error| self.store.inner.fault.fail(error))
     }
 
     fn try_add(&mut self, changes: Vec<MirrorChange>) -> Result<(), StorageError> {

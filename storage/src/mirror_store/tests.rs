@@ -16,6 +16,7 @@ mod apply;
 mod contract;
 mod crash;
 mod damage;
+mod full_disk;
 mod log;
 mod model;
 mod positions;

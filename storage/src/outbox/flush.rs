@@ -54,7 +54,7 @@ fn flush_loop(kv: &Kv, to_answer: &Receiver<Answer>, fault: &Fault) {
         let group: Vec<Answer> = std::iter::once(first).chain(to_answer.try_iter()).collect();
         let flushed = fault.check().and_then(|()| kv.flush());
         if let Err(error) = &flushed {
-            fault.set(&error.to_string());
+            fault.fail(error);
         }
         for answer in group {
             // Whoever went away is not told.

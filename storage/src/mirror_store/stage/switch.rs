@@ -90,7 +90,7 @@ impl MirrorStore {
 
     /// A failure of the engine stops the store.
     fn failing<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
-        result.inspect_err(|error| self.inner.fault.set(&error.to_string()))
+        result.inspect_err(|error| self.inner.fault.fail(error))
     }
 }
 
