@@ -259,12 +259,6 @@ impl MirrorStore {
         &self.inner.report
     }
 
-    /// The failure after which the store takes no more calls, reads included, once there is one. Only opening it again
-    /// helps, so the process should end.
-    pub async fn failed(&self) -> StorageError {
-        self.inner.fault.failure().await
-    }
-
     /// Bytes that the store takes on disk.
     ///
     /// # Errors
