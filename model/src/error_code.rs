@@ -137,6 +137,9 @@ error_codes! {
     LockedDatasetTimeoutError 501 true THIRTY;
     NoSupportedFeaturesError 501 true Unsupported;
     PresidioScanNotEnabledForThisDataset 501 false Unsupported;
+    // Names that dataset-viewer declares without a class: no status is given for them, stored entries have their own.
+    DatasetWithArrowFilesNotSupportedError 501 false Unsupported;
+    SplitWithTooBigParquetError 500 false Limit;
 }
 
 impl ErrorCode {

@@ -385,6 +385,8 @@ pub const MONGO_POLL_MS_MAX: u64 = 200;
 pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 200;
 /// Looks without a result that a process remembers for as long.
 pub const MONGO_EMPTY_LOOKS_MAX: usize = 64;
+/// How long `/admin/status` waits for the authority.
+pub const STATUS_WAIT_MS: u64 = 5_000;
 /// Silence after which dataset-viewer takes a job for stuck; its workers give a sign of life each minute.
 pub const MONGO_SILENCE_MS_MAX: u64 = 300_000;
 /// How long a process trusts what it read of blocked datasets.

@@ -52,7 +52,7 @@ pub struct Metrics {
 struct StoreSeries {
     jobs: IntGaugeVec,
     entries: IntGaugeVec,
-    datasets: IntGauge,
+    datasets: IntGaugeVec,
     position_seq: IntGauge,
     store_bytes: IntGauge,
     ready_bytes: IntGauge,
@@ -70,8 +70,8 @@ pub struct Counting<'a> {
 /// What a scrape shows of the store.
 #[derive(Debug, Default)]
 pub struct StoreReading {
-    /// Counts of the queue and the cache.
-    pub stats: QueueStats,
+    /// Counts of the queue and the cache; `None` when they could not be had, which is not zero.
+    pub stats: Option<QueueStats>,
     /// Bytes of the data directory.
     pub store_bytes: u64,
     /// Seq of the mirror's position.
@@ -187,7 +187,7 @@ impl StoreSeries {
                 "Stored responses.",
                 &["kind", "http_status"],
             ),
-            datasets: gauge("outpost_datasets", "Datasets with a record."),
+            datasets: gauges(registry, "outpost_datasets", "Datasets with a record.", &[]),
             position_seq: gauge("outpost_position_seq", "Seq of the position that the mirror stands at."),
             store_bytes: gauge("outpost_store_bytes", "Size of the data directory in bytes."),
             ready_bytes: gauge("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
@@ -196,17 +196,7 @@ impl StoreSeries {
     }
 
     fn set(&self, reading: &StoreReading) {
-        self.jobs.reset();
-        for (kind, waiting, started) in &reading.stats.jobs {
-            for (status, count) in [("waiting", waiting), ("started", started)] {
-                self.jobs.with_label_values(&[kind.as_str(), status, "normal"]).set(gauge(*count));
-            }
-        }
-        self.entries.reset();
-        for (kind, status, count) in &reading.stats.entries {
-            self.entries.with_label_values(&[kind.as_str(), &status.to_string()]).set(gauge(*count));
-        }
-        self.datasets.set(gauge(reading.stats.datasets));
+        self.set_stats(reading.stats.as_ref());
         self.position_seq.set(gauge(reading.position_seq));
         self.store_bytes.set(gauge(reading.store_bytes));
         self.ready_bytes.set(gauge(reading.ready_bytes as u64));
@@ -214,6 +204,25 @@ impl StoreSeries {
         for (figure, value) in reading.feed.iter().flat_map(FeedReading::figures) {
             self.feed.with_label_values(&[figure]).set(gauge(value));
         }
+    }
+}
+
+impl StoreSeries {
+    /// Shows counts, or no series of theirs.
+    fn set_stats(&self, stats: Option<&QueueStats>) {
+        self.jobs.reset();
+        self.entries.reset();
+        self.datasets.reset();
+        let Some(stats) = stats else { return };
+        for (kind, waiting, started) in &stats.jobs {
+            for (status, count) in [("waiting", waiting), ("started", started)] {
+                self.jobs.with_label_values(&[kind.as_str(), status, "normal"]).set(gauge(*count));
+            }
+        }
+        for (kind, status, count) in &stats.entries {
+            self.entries.with_label_values(&[kind.as_str(), &status.to_string()]).set(gauge(*count));
+        }
+        self.datasets.with_label_values(&[] as &[&str]).set(gauge(stats.datasets));
     }
 }
 

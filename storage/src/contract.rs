@@ -151,7 +151,8 @@ macro_rules! operations_contract {
             operations: live_jobs_are_listed_in_pages_by_age, live_jobs_are_listed_by_kind_dataset_and_status,
                 each_entry_is_reported_once, a_report_holds_what_was_asked_for,
                 a_cursor_that_no_listing_made_is_refused, the_overview_counts_depth_age_and_errors,
-                workers_are_known_until_they_end_or_fall_silent;
+                workers_are_known_until_they_end_or_fall_silent,
+                datasets_over_their_budget_are_listed_until_the_blockage_ends;
         }
     };
 }

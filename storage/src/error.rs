@@ -15,6 +15,9 @@ pub enum StorageError {
     /// again once it was opened anew with room to write.
     #[error("the disk is full, make room and open the store again: {0}")]
     DiskFull(String),
+    /// The database did not answer, or no member of it takes writes now. Nothing of the call may have taken effect.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
     /// A cursor was not made by the listing that it was given to.
     #[error("the cursor was not made by this listing, start again without one")]
     InvalidCursor,

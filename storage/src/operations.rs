@@ -231,4 +231,8 @@ pub trait Operations: Send + Sync + 'static {
     /// Processes with workers that were heard of within [`outpost_model::limits::WORKER_FORGOTTEN_MS`], ordered by start
     /// and id, at most [`outpost_model::limits::WORKERS_LISTED_MAX`].
     async fn workers(&self, now: TimestampMs) -> Result<Vec<RegisteredWorker>, StorageError>;
+
+    /// Datasets whose jobs wait because they used more than their budget (worker-and-store.md section 2.5), in order, at
+    /// most [`outpost_model::limits::LISTING_PAGE_MAX`].
+    async fn blocked(&self, now: TimestampMs) -> Result<Vec<String>, StorageError>;
 }

@@ -39,8 +39,9 @@ fn assert_refused(reply: &Reply, status: u16, code: &str) {
     assert!(reply.json()["error"].is_string());
 }
 
-const PATHS: [(Method, &str); 9] = [
+const PATHS: [(Method, &str); 10] = [
     (Method::GET, "/admin/status"),
+    (Method::GET, "/admin/blocked-datasets"),
     (Method::GET, "/admin/pending-jobs"),
     (Method::GET, "/admin/dataset-status?dataset=u/d"),
     (Method::GET, "/admin/cache-reports/split-first-rows"),
@@ -67,6 +68,14 @@ async fn nothing_is_shown_or_done_without_the_token() {
     }
     // The two refreshes of the operator asked the Hub, none of the refused ones.
     assert_eq!(api.hub.calls(), calls + 2);
+}
+
+#[tokio::test]
+async fn no_dataset_is_blocked_that_kept_within_its_budget() {
+    let api = Api::start().await;
+    api.serve(&first_rows(1, 1, false)).await;
+    let blocked = api.admin_get("/admin/blocked-datasets").await;
+    assert_eq!(blocked, serde_json::json!({"blocked_datasets": []}));
 }
 
 #[tokio::test]

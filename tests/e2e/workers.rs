@@ -88,6 +88,21 @@ async fn a_primary_answers_readers_and_scrapes_while_its_database_is_away() {
         assert_eq!(get(&primary, path).await.status(), StatusCode::OK, "{path}");
         assert!(asked.elapsed() < Duration::from_secs(8), "{path} took {:?}", asked.elapsed());
     }
+    // What cannot be counted is not zero.
+    let metrics = get(&primary, "/metrics").await.text().await.unwrap();
+    for series in ["queue_jobs_total", "responses_in_cache_total", "outpost_datasets"] {
+        assert!(!metrics.contains(series), "{metrics}");
+    }
+    let asked = Instant::now();
+    let output = command(binary())
+        .args(["status", "--node", primary.base_url(), "--admin-token", TOKEN])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("The database mongodb://127.0.0.1"), "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use super::store::{self, Care, Stores};
 use super::{asset_store, assets, folder, maintenance, scrub};
 use crate::admin_token::AdminToken;
 use crate::clock;
-use crate::config::{HubSource, PrimaryConfig};
+use crate::config::{HubSource, PrimaryConfig, StorePlace};
 use crate::feed::{DatabaseFeed, FeedView};
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
@@ -125,6 +125,13 @@ impl Parts {
         tracing::info!(hub = hub.describe(), "1/7 datasets come from {}", hub.describe());
         let Stores { authority, operations, mirror, care, feed } =
             store::open(&config.store, &config.data_dir).await?;
+        if config.assets.is_none() && matches!(config.store, StorePlace::Mongo(_)) {
+            tracing::warn!(
+                "images and other files are read from {}, where only workers of this process put them; when others \
+                 share the database, give --assets with the same place to this node and to all of them",
+                config.data_dir.join("assets").display()
+            );
+        }
         let assets = asset_store::open(&config.data_dir, config.assets.as_ref()).await?;
         let admin_token = admin_token(config)?;
         tracing::info!(position = %mirror.position(), "2/7 the store in {} is open", config.data_dir.display());

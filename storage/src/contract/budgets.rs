@@ -6,10 +6,10 @@ use super::{Calls, Subject, T0, at_revision, dataset, success, usual_result};
 use crate::authority::{Authority, Claim};
 
 /// The longest run that a lease allows without a heartbeat.
-const RUN_MS: u64 = limits::LEASE_MS - 1;
+pub(super) const RUN_MS: u64 = limits::LEASE_MS - 1;
 
 /// Runs jobs of the only dataset, each for `run_ms`, until they took longer than its budget or none can be claimed.
-async fn run_until_blocked(
+pub(super) async fn run_until_blocked(
     authority: &std::sync::Arc<dyn Authority>,
     run_ms: u64,
 ) -> (Option<Claim>, TimestampMs) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use outpost_model::planning::Event;
 use outpost_model::{ErrorCode, JobStatus, Priority, Queue, StepKind, limits};
 
+use super::budgets::{RUN_MS, run_until_blocked};
 use super::{Calls, OperatedSubject, T0, at_revision, dataset, failure, root, success};
 use crate::error::StorageError;
 use crate::operations::{
@@ -220,4 +221,16 @@ pub async fn workers_are_known_until_they_end_or_fall_silent(subject: &mut dyn O
     operations.retire_worker("w-1").await.unwrap();
     operations.retire_worker("never known").await.unwrap();
     assert_eq!(ids(500).await, ["w-2"]);
+}
+
+pub async fn datasets_over_their_budget_are_listed_until_the_blockage_ends(
+    subject: &mut dyn OperatedSubject,
+) {
+    let (authority, operations) = (subject.authority(), subject.operations());
+    authority.publish("u/d", "r1").await;
+    assert!(operations.blocked(T0).await.unwrap().is_empty());
+    let (claim, now) = run_until_blocked(&authority, RUN_MS).await;
+    assert_eq!(claim, None);
+    assert_eq!(operations.blocked(now).await.unwrap(), ["u/d"]);
+    assert!(operations.blocked(now.plus_ms(limits::BLOCKAGE_MS)).await.unwrap().is_empty());
 }

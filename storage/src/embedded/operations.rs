@@ -95,6 +95,17 @@ impl Operations for EmbeddedStore {
         workers.sort_by(|a, b| (a.report.started_at, &a.report.id).cmp(&(b.report.started_at, &b.report.id)));
         Ok(workers)
     }
+
+    async fn blocked(&self, now: TimestampMs) -> Result<Vec<String>, StorageError> {
+        self.read(move |core| {
+            let mut names: Vec<String> =
+                core.queue.blocked(now).map(|name| name.as_str().to_owned()).collect();
+            names.sort_unstable();
+            names.truncate(limits::LISTING_PAGE_MAX);
+            Ok(names)
+        })
+        .await
+    }
 }
 
 impl EmbeddedStore {

@@ -166,6 +166,11 @@ impl QueueIndex {
         self.blocked.get(dataset).is_some_and(|until| *until > now)
     }
 
+    /// The datasets that are blocked.
+    pub(super) fn blocked(&self, now: TimestampMs) -> impl Iterator<Item = &DatasetName> {
+        self.blocked.iter().filter(move |(_, until)| **until > now).map(|(dataset, _)| dataset)
+    }
+
     /// When a waiting job may be claimed: the end of its back-off, or of its dataset's blockage.
     fn due(&self, job: &Job, not_before: TimestampMs) -> TimestampMs {
         let blocked_until = self.blocked.get(job.key.dataset()).copied().unwrap_or_default();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::bson::RawDocumentBuf;
-use mongodb::options::ReadConcern;
 use outpost_model::planning::{DatasetState, Event};
 use outpost_model::{
     ArtifactKey, DatasetName, DatasetRecord, Entry, Lease, Position, Queue, TimestampMs, WebhookId, limits,
@@ -49,9 +48,10 @@ impl Authority for MongoStore {
     }
 
     async fn entry(&self, key: &ArtifactKey) -> Result<Option<Entry>, StorageError> {
+        // What the primary has, not what a majority has: a run must see all that led to its job, and a claim does not
+        // wait for a majority. Should that be rolled back, the job is too.
         let responses = self.inner.responses().clone_with_type::<RawDocumentBuf>();
-        let find = responses.find_one(response::filter(key)).read_concern(ReadConcern::majority());
-        match find.await? {
+        match responses.find_one(response::filter(key)).await? {
             Some(document) => Ok(Some(response::read_entry(&document)?)),
             None => Ok(None),
         }

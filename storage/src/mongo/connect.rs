@@ -17,6 +17,9 @@ use super::errors::{AUTHENTICATION_FAILED, NAMESPACE_EXISTS, UNAUTHORIZED, code}
 use super::transaction::durable;
 use super::{indexes, names};
 
+/// What the driver calls a member of a set that was never initiated.
+const UNINITIATED: &str = "RsGhost";
+
 /// Where the authority is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MongoConfig {
@@ -118,6 +121,8 @@ impl OpenError {
                 Self::Unauthenticated(cause)
             }
             (_, Some(UNAUTHORIZED)) => Self::Forbidden { database, action, cause },
+            // With `replicaSet=` in the URL such a server is never selected, and only the driver's text tells why.
+            (ErrorKind::ServerSelection { .. }, _) if cause.contains(UNINITIATED) => Self::NotInitiated,
             (ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::DnsResolve { .. }, _) => {
                 Self::Unreachable(cause)
             }

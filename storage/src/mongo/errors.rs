@@ -16,7 +16,13 @@ const DUPLICATE_KEY: i32 = 11_000;
 /// A failed call to the database.
 #[expect(clippy::needless_pass_by_value, reason = "used as the argument of map_err")]
 pub(super) fn storage_error(error: Error) -> StorageError {
-    StorageError::Engine(format!("MongoDB: {error}"))
+    match error.kind.as_ref() {
+        ErrorKind::ServerSelection { .. }
+        | ErrorKind::Io(_)
+        | ErrorKind::DnsResolve { .. }
+        | ErrorKind::ConnectionPoolCleared { .. } => StorageError::Unreachable(format!("MongoDB: {error}")),
+        _ => StorageError::Engine(format!("MongoDB: {error}")),
+    }
 }
 
 impl From<Misfit> for StorageError {

@@ -81,6 +81,12 @@ impl Operations for MongoStore {
         }
         Ok(workers)
     }
+
+    async fn blocked(&self, now: TimestampMs) -> Result<Vec<String>, StorageError> {
+        let mut names = self.inner.blocked_datasets(now).await?;
+        names.truncate(limits::LISTING_PAGE_MAX);
+        Ok(names)
+    }
 }
 
 impl Inner {

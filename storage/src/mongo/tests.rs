@@ -122,6 +122,7 @@ mod failover;
 mod interop;
 mod members;
 mod open;
+mod reads;
 
 mod contract {
     use super::fresh;

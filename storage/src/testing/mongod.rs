@@ -36,6 +36,8 @@ pub enum Kind {
     ReplicaSet,
     /// Without a replica set: no transactions, no change streams.
     Standalone,
+    /// Started for a replica set that was never initiated.
+    Uninitiated,
     /// A replica set that asks for credentials; the administrator is `root`, password `secret`.
     Authenticated,
 }
@@ -110,6 +112,15 @@ impl Mongod {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The number of the server's process.
+    ///
+    /// # Panics
+    /// When the server does not say.
+    pub async fn pid(&self) -> i64 {
+        let status = self.client().await.database("admin").run_command(doc! {"serverStatus": 1}).await;
+        status.and_then(|status| Ok(status.get_i64("pid")?)).expect("every server says its number")
     }
 
     /// A client that lives on the caller's runtime.
@@ -198,6 +209,7 @@ fn spawn(program: &Path, folder: &Path, port: u16, kind: Kind) -> io::Result<Chi
     // Tests bring their own time, which the server's clock must not act on.
     command.args(["--setParameter", "ttlMonitorEnabled=false"]);
     command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+    command.args(["--setParameter", "enableTestCommands=1"]);
     if kind != Kind::Standalone {
         command.args(["--replSet", "test", "--oplogSize", "256"]);
     }
@@ -217,6 +229,7 @@ async fn make_ready(url: &str, port: u16, kind: Kind) -> Result<(), String> {
     let mut initiated = kind == Kind::Standalone;
     loop {
         let cause = match admin.run_command(doc! {"hello": 1}).await {
+            Ok(_) if kind == Kind::Uninitiated => return Ok(()),
             Ok(hello) if !initiated => {
                 initiated = admin.run_command(doc! {"replSetInitiate": config.clone()}).await.is_ok();
                 format!("{hello}")

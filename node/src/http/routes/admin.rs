@@ -28,8 +28,9 @@ use crate::intake::Intake;
 pub const X_NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 /// Every routed path.
-pub const PATHS: [&str; 9] = [
+pub const PATHS: [&str; 10] = [
     "/admin/status",
+    "/admin/blocked-datasets",
     "/admin/pending-jobs",
     "/admin/dataset-status",
     CACHE_REPORTS,
@@ -109,6 +110,7 @@ pub fn template_of(path: &str) -> &str {
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/admin/status", get(status::status))
+        .route("/admin/blocked-datasets", get(listings::blocked_datasets))
         .route("/admin/pending-jobs", get(listings::pending_jobs))
         .route("/admin/dataset-status", get(listings::dataset_status))
         .route(CACHE_REPORTS, get(listings::cache_reports))

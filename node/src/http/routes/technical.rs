@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
-use outpost_storage::{Authority, QueueStats};
+use outpost_storage::Authority;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -96,14 +96,14 @@ pub(in crate::http) fn readiness_text(readiness: &Readiness) -> Response<Body> {
 /// `GET /metrics`: Prometheus text.
 pub async fn metrics(State(app): State<App>) -> Response<Body> {
     let stats = match timeout(STATS_WAIT, app.gauges.authority.stats()).await {
-        Ok(Ok(stats)) => stats,
+        Ok(Ok(stats)) => Some(stats),
         Ok(Err(error)) => {
-            tracing::error!(%error, "failed to count what is stored");
-            QueueStats::default()
+            tracing::error!(%error, "failed to count what is stored, metrics are sent without it");
+            None
         }
         Err(_) => {
             tracing::error!("counting what is stored takes too long, metrics are sent without it");
-            QueueStats::default()
+            None
         }
     };
     let reading = StoreReading {

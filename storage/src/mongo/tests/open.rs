@@ -1,11 +1,16 @@
 //! What opening refuses, and what it says to do.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, IndexModel};
 
 use super::super::documents::response;
 use super::super::{MongoConfig, MongoStore, OpenError};
 use super::fresh;
+use crate::authority::Authority;
+use crate::error::StorageError;
 use crate::testing::mongod::{self, Kind};
 
 fn at(url: &str) -> MongoConfig {
@@ -56,6 +61,58 @@ async fn a_standalone_server_is_refused_with_the_two_commands_that_fix_it() {
     // It was left as it is.
     let names = server.client().await.list_database_names().await.unwrap();
     assert!(!names.contains(&"open_cache".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
+async fn a_set_that_was_never_initiated_is_named_whatever_the_url_says() {
+    let Some(server) = mongod::own(Kind::Uninitiated).await else { return };
+    for url in [
+        server.url().replace("replicaSet=test", "directConnection=true"),
+        server.url().to_owned() + "&serverSelectionTimeoutMS=500",
+    ] {
+        let error = refusal(&at(&url)).await;
+        assert_eq!(error, OpenError::NotInitiated, "{url}");
+        assert!(error.to_string().contains("rs.initiate()"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_is_named_within_the_bound() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let accepting = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            held.push(connection);
+        }
+    });
+    let begun = Instant::now();
+    let url = format!("mongodb://{address}/?serverSelectionTimeoutMS=500&connectTimeoutMS=200");
+    let error = refusal(&at(&url)).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(matches!(error, OpenError::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains(&address), "{error}");
+    accepting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_to_a_server_that_hangs_end_and_work_again_when_it_goes_on() {
+    let Some(server) = mongod::own(Kind::ReplicaSet).await else { return };
+    let fast = "&serverSelectionTimeoutMS=500&connectTimeoutMS=500&heartbeatFrequencyMS=500";
+    let store = MongoStore::open(&at(&(server.url().to_owned() + fast))).await.unwrap();
+    store.position().await.unwrap();
+    let pid = server.pid().await.to_string();
+    let signal =
+        |signal: &str| assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    signal("-STOP");
+    let asked = tokio::time::timeout(Duration::from_secs(60), store.position()).await;
+    signal("-CONT");
+    let error = asked.expect("the call ends by itself").unwrap_err();
+    assert!(matches!(error, StorageError::Unreachable(_)), "{error}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = store.position().await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use super::guard::Operator;
 use super::params::{AdminError, Query};
 use super::wire::{JobItem, JobsByStatus, Keyed, ReportItem, StepStatus};
 use super::{X_NEXT_CURSOR, cursor_header};
+use crate::clock;
 use crate::http::App;
 use crate::http::response::json_no_store;
 
@@ -50,6 +51,19 @@ async fn list_jobs(
         }
     }
     Ok((jobs, page.next))
+}
+
+#[derive(Serialize)]
+struct Blocked {
+    blocked_datasets: Vec<String>,
+}
+
+/// `GET /admin/blocked-datasets`: those that used more than their budget of worker time.
+pub(super) async fn blocked_datasets(_: Operator, State(app): State<App>) -> Response<Body> {
+    match app.admin.operations.blocked(clock::now()).await {
+        Ok(blocked_datasets) => json_no_store(StatusCode::OK, &Blocked { blocked_datasets }),
+        Err(error) => AdminError::from(error).into_response(),
+    }
 }
 
 /// `GET /admin/dataset-status`: everything about one dataset, by step.

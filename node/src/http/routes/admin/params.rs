@@ -40,6 +40,17 @@ impl AdminError {
         )
     }
 
+    /// `database` begins the sentence.
+    pub(super) fn database_away(database: &str) -> Self {
+        Self::new(
+            ErrorCode::UnexpectedApiError,
+            format!(
+                "{database} cannot be reached. What was mirrored is served all the same; check that the database runs, \
+                 that it has a primary, and that this node may connect to it. The node's log has its last words."
+            ),
+        )
+    }
+
     pub(super) fn unknown_dataset(dataset: &DatasetName) -> Self {
         let message =
             format!("Nothing is known about the dataset '{dataset}'. Refresh it to have it computed.");
@@ -69,6 +80,9 @@ impl From<StorageError> for AdminError {
             return Self::invalid("Invalid cursor.");
         }
         tracing::error!(%error, "an admin request failed: {error}");
+        if let StorageError::Unreachable(_) = error {
+            return Self::database_away("The database");
+        }
         Self::new(
             ErrorCode::UnexpectedApiError,
             "Unexpected error: the store failed, the node's log says why.",

@@ -1,10 +1,13 @@
 //! `GET /admin/status`: the node, its queue, its workers and its cache at a glance.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use outpost_model::{JobStatus, limits};
 use outpost_storage::{JobFilter, StorageError};
+use tokio::time::timeout;
 
 use super::guard::Operator;
 use super::params::AdminError;
@@ -15,9 +18,19 @@ use crate::http::response::json_no_store;
 
 /// Takes one look.
 pub(super) async fn status(_: Operator, State(app): State<App>) -> Response<Body> {
-    match look(&app).await {
-        Ok(status) => json_no_store(StatusCode::OK, &status),
-        Err(error) => AdminError::from(error).into_response(),
+    let away =
+        || AdminError::database_away(&format!("The database {}", app.admin.node.store)).into_response();
+    match timeout(Duration::from_millis(limits::STATUS_WAIT_MS), look(&app)).await {
+        Ok(Ok(status)) => json_no_store(StatusCode::OK, &status),
+        Ok(Err(StorageError::Unreachable(cause))) => {
+            tracing::error!(cause, "the database cannot be reached");
+            away()
+        }
+        Ok(Err(error)) => AdminError::from(error).into_response(),
+        Err(_) => {
+            tracing::error!("the database did not answer for a status in {} ms", limits::STATUS_WAIT_MS);
+            away()
+        }
     }
 }
 
