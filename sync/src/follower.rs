@@ -58,6 +58,24 @@ pub(crate) enum Begin {
     Reconcile,
 }
 
+/// Which upstreams are good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resort {
+    /// Those that have a way from the origin.
+    First,
+    /// Any.
+    Last,
+}
+
+/// How a session went.
+pub(crate) struct Past {
+    pub(crate) end: End,
+    /// Whether it came to a tail.
+    pub(crate) is_opened: bool,
+    /// Whether the mirror was kept up to date for a while.
+    pub(crate) was_told: bool,
+}
+
 /// See the module.
 pub struct Follower {
     target: Arc<dyn Target>,
@@ -85,23 +103,36 @@ impl Follower {
         let mut failures = 0_u32;
         let mut begin = Begin::Resume;
         loop {
-            let mut next = None;
-            for index in 0..self.upstreams.len() {
-                let (end, was_told) = self.session(index, begin).await;
-                self.board.ended(&end.to_string());
-                begin = Begin::Resume;
-                tracing::info!(upstream = self.upstreams[index].name(), cause = %end, "a session with an upstream ended");
-                if matches!(end, End::Differs | End::Damaged | End::Stage(_)) {
-                    begin = Begin::Reconcile;
-                }
-                if was_told || end == End::Return || begin == Begin::Reconcile {
-                    next = Some(was_told);
-                    break;
-                }
-            }
-            failures = if next == Some(true) { 0 } else { failures.saturating_add(1) };
+            let was_told = self.round(&mut begin).await;
+            failures = if was_told { 0 } else { failures.saturating_add(1) };
             tokio::time::sleep(self.back_off(failures)).await;
         }
+    }
+
+    /// Tries each upstream, and those that are adrift only when there is no other; whether one told of changes for a
+    /// while.
+    async fn round(&self, begin: &mut Begin) -> bool {
+        for resort in [Resort::First, Resort::Last] {
+            let mut is_any_adrift = false;
+            for index in 0..self.upstreams.len() {
+                let Past { end, is_opened, was_told } = self.session(index, *begin, resort).await;
+                self.board.ended(&end.to_string());
+                tracing::info!(upstream = self.upstreams[index].name(), cause = %end, "a session with an upstream ended");
+                if matches!(end, End::Differs | End::Damaged | End::Stage(_)) {
+                    *begin = Begin::Reconcile;
+                } else if is_opened {
+                    *begin = Begin::Resume;
+                }
+                if was_told || end == End::Return {
+                    return was_told;
+                }
+                is_any_adrift |= end == End::Unfit(Unfit::Adrift);
+            }
+            if !is_any_adrift {
+                break;
+            }
+        }
+        false
     }
 
     /// Full jitter: anything between nothing and a bound that doubles.

@@ -36,6 +36,8 @@ struct Known {
 struct State {
     best: Option<Known>,
     awaited: VecDeque<(Position, Known)>,
+    /// What was reached, oldest first: what is on disk may be older than what readers see.
+    reached: VecDeque<(Position, Known)>,
 }
 
 /// See the module.
@@ -76,14 +78,27 @@ impl Freshness {
     }
 
     fn settle(&self, state: &mut State, mine: Position) {
-        let State { best, awaited } = state;
+        let State { best, awaited, reached } = state;
         awaited.retain(|(head, known)| {
             let is_reached = mine.covers(head) == Some(true);
             if is_reached && best.is_none_or(|best| self.age_of(known) < self.age_of(&best)) {
                 *best = Some(*known);
             }
+            if is_reached {
+                reached.push_back((*head, *known));
+            }
             !is_reached
         });
+        let excess = reached.len().saturating_sub(limits::SYNC_HEADS_AWAITED_MAX);
+        reached.drain(..excess);
+    }
+
+    /// How old the state at a position may be that this node has on disk; `None` when nothing is known.
+    #[must_use]
+    pub fn age_at(&self, on_disk: &Position) -> Option<Duration> {
+        let state = self.lock();
+        let known = state.reached.iter().filter(|(head, _)| on_disk.covers(head) == Some(true));
+        known.map(|(_, known)| self.age_of(known)).min()
     }
 
     /// How old the state may be; `None` when nothing is known.

@@ -17,6 +17,9 @@ pub enum Unfit {
     /// The way from the origin is too long, or not one.
     #[error("the upstream's way from the origin cannot be right: {0} nodes")]
     Path(usize),
+    /// It has no upstream itself.
+    #[error("the upstream has lost its own way to the primary; another one is better, if there is one")]
+    Adrift,
     /// It was never filled.
     #[error("the upstream has no data yet")]
     NotFilled,
@@ -61,6 +64,13 @@ pub struct Mine<'a> {
     pub position: Position,
     /// Histories that it has left.
     pub left: &'a [Epoch],
+}
+
+/// Whether the upstream has no way from the origin now. What it has is good, but it learns nothing new, and two nodes
+/// that wait for each other would never part.
+#[must_use]
+pub fn is_adrift(theirs: &wire::Head) -> bool {
+    theirs.path.first() == Some(&NodeId::NOBODY.0)
 }
 
 /// Whether the upstream's way from the origin can be one that leads on to this node.

@@ -10,6 +10,9 @@ use std::hash::{BuildHasher, RandomState};
 pub struct NodeId(pub u128);
 
 impl NodeId {
+    /// Stands at the begin of a way that is not known.
+    pub const NOBODY: Self = Self(0);
+
     /// A name that no other node has.
     #[must_use]
     pub fn random() -> Self {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use outpost_model::items::SetHash;
-use outpost_model::limits;
+use outpost_model::{Position, limits};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::call::{Call, Refusal, RefusalCode};
@@ -33,8 +33,8 @@ pub trait Standing: Send + Sync + 'static {
     /// The nodes from the origin to this one, which is the last.
     fn path(&self) -> Vec<NodeId>;
 
-    /// How old its state may be, in ms; `None` when it cannot know.
-    fn age_ms(&self) -> Option<u64>;
+    /// How old its state on disk may be, which is at this position, in ms; `None` when it cannot know.
+    fn age_ms(&self, at: &Position) -> Option<u64>;
 }
 
 /// An answer, frame by frame.
@@ -80,7 +80,7 @@ impl Server {
             set_hash: head.set_hash.map(SetHash::to_bytes),
             records: head.records,
             left: head.left.iter().map(|epoch| epoch.0).collect(),
-            age_ms: self.standing.age_ms(),
+            age_ms: self.standing.age_ms(&head.position),
             is_filled: head.position.seq > 0,
         }
     }

@@ -12,15 +12,15 @@ use tokio::time::Instant;
 
 use super::gather::Gather;
 use super::status::Phase;
-use super::{Begin, End, Follower};
+use super::{Begin, End, Follower, Past, Resort};
 use crate::call::{Answer, Call, CallError, RefusalCode, Upstream, unexpected};
-use crate::history;
+use crate::history::{self, Unfit};
 use crate::record;
 use crate::wire::{self, Message};
 
 impl Follower {
-    /// Runs one session; returns why it ended and whether the mirror was kept up to date for a while.
-    pub(super) async fn session(&self, index: usize, begin: Begin) -> (End, bool) {
+    /// Runs one session.
+    pub(super) async fn session(&self, index: usize, begin: Begin, resort: Resort) -> Past {
         self.target.room().await;
         let upstream = Arc::clone(&self.upstreams[index]);
         self.board.change(|status| {
@@ -34,20 +34,23 @@ impl Follower {
         };
         let tail = match opened {
             Ok(tail) => tail,
-            Err(end) => return (end, false),
+            Err(end) => return Past { end, is_opened: false, was_told: false },
         };
+        if resort == Resort::First && self.board.is_adrift() {
+            return Past { end: Unfit::Adrift.into(), is_opened: true, was_told: false };
+        }
         self.board.change(|status| status.phase = Phase::Following);
         let began = Instant::now();
         let end = tokio::select! {
             biased;
             end = self.follow(tail) => end,
             end = self.keep_asking(&*upstream) => end,
-            end = self.look_for_preferred(index) => end,
+            end = self.look_for_better(index) => end,
             end = self.watch_damage() => end,
             () = self.target.full() => End::Full,
         };
         let was_told = began.elapsed() > Duration::from_millis(limits::SYNC_SILENCE_MS_MAX);
-        (end, was_told)
+        Past { end, is_opened: true, was_told }
     }
 
     /// A tail from where the mirror stands, reconciled if it must be.
@@ -187,13 +190,21 @@ impl Follower {
         }
     }
 
-    /// Returns when an upstream before `index` can be followed.
-    async fn look_for_preferred(&self, index: usize) -> End {
+    /// Returns when an upstream before `index` can be followed, or any other while this one is adrift.
+    async fn look_for_better(&self, index: usize) -> End {
+        let mut looked = Instant::now();
         loop {
-            tokio::time::sleep(Duration::from_millis(limits::SYNC_RETURN_MS)).await;
-            for upstream in &self.upstreams[..index] {
+            tokio::time::sleep(Duration::from_millis(limits::SYNC_SILENCE_MS_MAX)).await;
+            let is_adrift = self.board.is_adrift();
+            if !is_adrift && looked.elapsed() < Duration::from_millis(limits::SYNC_RETURN_MS) {
+                continue;
+            }
+            looked = Instant::now();
+            let is_candidate = |other: usize| other < index || (is_adrift && other > index);
+            for (_, upstream) in self.upstreams.iter().enumerate().filter(|(other, _)| is_candidate(*other)) {
                 if let Ok(head) = self.ask(&**upstream).await
                     && self.check(&head).is_ok()
+                    && !history::is_adrift(&head)
                 {
                     return End::Return;
                 }

@@ -103,6 +103,11 @@ impl StatusBoard {
         });
     }
 
+    /// Whether the upstream has no way from the origin.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.lock().path.first() == Some(&NodeId::NOBODY)
+    }
+
     pub(super) fn ended(&self, cause: &str) {
         self.change(|status| {
             status.phase = Phase::Connecting;
@@ -125,12 +130,12 @@ impl Standing for StatusBoard {
     /// Without an upstream there is no way from the origin, which two nodes stand for: nobody takes it for the origin.
     fn path(&self) -> Vec<NodeId> {
         let path = self.lock().path.clone();
-        let unknown = path.is_empty().then_some(NodeId(0));
+        let unknown = path.is_empty().then_some(NodeId::NOBODY);
         unknown.into_iter().chain(path).chain([self.node]).collect()
     }
 
-    fn age_ms(&self) -> Option<u64> {
+    fn age_ms(&self, at: &Position) -> Option<u64> {
         let age_ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        self.freshness.age().map(age_ms)
+        self.freshness.age_at(at).map(age_ms)
     }
 }

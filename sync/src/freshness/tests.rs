@@ -57,3 +57,16 @@ async fn a_sleeping_machine_and_a_clock_set_back_both_age() {
     tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(freshness.age(), Some(Duration::from_secs(5)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_disk_is_as_old_as_what_was_known_of_it_and_not_as_what_readers_see() {
+    let wall = Arc::new(Wall::default());
+    let freshness = Freshness::new(wall.clone());
+    freshness.told(freshness.moment(), at(5), Duration::ZERO, at(5));
+    pass(&wall, 1_000).await;
+    freshness.told(freshness.moment(), at(6), Duration::ZERO, at(6));
+    assert_eq!(freshness.age(), Some(Duration::ZERO));
+    assert_eq!(freshness.age_at(&at(5)), Some(Duration::from_secs(1)));
+    assert_eq!(freshness.age_at(&at(6)), Some(Duration::ZERO));
+    assert_eq!(freshness.age_at(&at(4)), None);
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outpost_model::Epoch;
+use outpost_model::{Epoch, Position};
 use outpost_sync::promise::Role;
 use outpost_sync::source::{Source, Target};
 use outpost_sync::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, WallClock};
@@ -58,7 +58,7 @@ impl Standing for Origin {
         vec![self.0]
     }
 
-    fn age_ms(&self) -> Option<u64> {
+    fn age_ms(&self, _at: &Position) -> Option<u64> {
         Some(0)
     }
 }

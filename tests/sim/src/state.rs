@@ -66,6 +66,8 @@ pub struct State {
     log: BTreeMap<(u64, u64), Changed>,
     log_entries: u64,
     log_floor: u64,
+    /// Between these two seqs a stage was switched to: what came and went meanwhile the log does not know.
+    log_hole: (u64, u64),
     log_max: usize,
 }
 
@@ -86,6 +88,7 @@ impl State {
             log: BTreeMap::new(),
             log_entries: 0,
             log_floor: 0,
+            log_hole: (0, 0),
             log_max,
         }
     }
@@ -154,6 +157,7 @@ impl State {
         self.log.clear();
         self.deleted.clear();
         self.log_floor = floor;
+        self.log_hole = (0, 0);
     }
 
     fn apply(&mut self, batch: &Batch) {
@@ -193,6 +197,9 @@ impl State {
         }
         if is_other_history {
             self.log_floor = self.log_floor.max(reached);
+        } else if reached > before {
+            self.log_floor = self.log_floor.max(self.log_hole.1);
+            self.log_hole = (before, reached);
         }
         self.trim_log();
     }
@@ -243,10 +250,15 @@ impl State {
         }
     }
 
+    fn reaches_back_to(&self, seq: u64) -> bool {
+        let (from, to) = self.log_hole;
+        seq >= self.log_floor && !(from < seq && seq < to)
+    }
+
     /// Changes after a seq, in order, groups undivided; `None` when the log does not reach back.
     #[must_use]
     pub fn changes_after(&self, seq: u64, limit: usize) -> Option<Vec<(u64, Changed)>> {
-        if seq < self.log_floor {
+        if !self.reaches_back_to(seq) {
             return None;
         }
         let mut changes: Vec<(u64, Changed)> = Vec::new();
@@ -262,7 +274,7 @@ impl State {
     /// What changed after a seq.
     #[must_use]
     pub fn changed_since(&self, seq: u64) -> Option<HashSet<Changed>> {
-        (seq >= self.log_floor)
+        self.reaches_back_to(seq)
             .then(|| self.log.range((seq + 1, 0)..).map(|(_, subject)| subject.clone()).collect())
     }
 }

@@ -179,10 +179,24 @@ impl Inner {
         match self.states.get(&order) {
             None => Some(format!("stands at {}, where the origin never stood", short(&position))),
             Some((digest, _)) if *digest != state.digest() => {
-                Some(format!("its state at {} is not the origin's", short(&position)))
+                let wrong = self.wrong_records(state, order);
+                Some(format!("its state at {} is not the origin's: {wrong:?}", short(&position)))
             }
             Some(_) => None,
         }
+    }
+
+    /// Records that are not what they were, for people: when the right one and the wrong one came to be.
+    fn wrong_records(&self, state: &State, order: Order) -> Vec<String> {
+        let wrong = self.contents.iter().filter_map(|(key, contents)| {
+            let right = contents.iter().rev().find(|(since, _)| *since <= order);
+            let found = state.get(key).map(|record| content_of(key, record));
+            let of_found = contents.iter().find(|(_, content)| *content == found);
+            let is_right = right.and_then(|(_, content)| *content) == found;
+            let key = String::from_utf8_lossy(key).replace('\0', " ");
+            (!is_right).then(|| format!("{key}: {right:?} instead of {of_found:?}"))
+        });
+        wrong.take(3).collect()
     }
 
     fn wrong_answer(&self, told: &Told, now: u64) -> Option<String> {
