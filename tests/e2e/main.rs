@@ -12,6 +12,7 @@ mod options;
 mod primary;
 mod random;
 mod remote_hub;
+mod replica_faults;
 mod sample;
 mod support;
 mod workers;

@@ -6,8 +6,10 @@ pub mod client;
 pub mod hub_stub;
 pub mod moto;
 pub mod node_process;
+pub mod proxy;
 pub mod wait;
 
 pub use client::client;
 pub use node_process::NodeProcess;
+pub use proxy::{Fault, FaultyProxy};
 pub use wait::wait_until;

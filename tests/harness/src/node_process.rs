@@ -17,6 +17,13 @@ use crate::wait::wait_until;
 
 const START_BOUND: Duration = Duration::from_secs(60);
 
+/// What the start of a node waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    Listening,
+    Ready,
+}
+
 /// A running node.
 pub struct NodeProcess {
     child: Child,
@@ -71,6 +78,23 @@ impl NodeProcess {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
+        Self::start_until(binary, arguments, variables, Readiness::Ready).await
+    }
+
+    /// As [`NodeProcess::start`], without waiting until it is ready: it may have nobody to become ready with.
+    ///
+    /// # Errors
+    /// As [`NodeProcess::start`].
+    pub async fn start_unready(binary: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_until(binary, arguments, &[], Readiness::Listening).await
+    }
+
+    async fn start_until(
+        binary: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        readiness: Readiness,
+    ) -> anyhow::Result<Self> {
         let mut child = command(binary)
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -83,11 +107,13 @@ impl NodeProcess {
         log.follow(&mut child)?;
         let mut node = Self { child, base_url: String::new(), log };
         node.base_url = format!("http://{}", node.wait_for_address().await?);
-        let ready = format!("{}/ready", node.base_url);
-        wait_until("the node to be ready", START_BOUND, || async {
-            client().get(&ready).send().await.ok().filter(|response| response.status().is_success())
-        })
-        .await;
+        if readiness == Readiness::Ready {
+            let ready = format!("{}/ready", node.base_url);
+            wait_until("the node to be ready", START_BOUND, || async {
+                client().get(&ready).send().await.ok().filter(|response| response.status().is_success())
+            })
+            .await;
+        }
         Ok(node)
     }
 
