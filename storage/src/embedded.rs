@@ -195,8 +195,8 @@ impl EmbeddedStore {
         let fault = self.inner.fault.clone();
         let operation: writer::Operation = Box::new(move |core| {
             let result = run(core);
-            if let Err(StorageError::Engine(cause)) = &result {
-                fault.set(cause);
+            if let Err(error @ (StorageError::Engine(_) | StorageError::DiskFull(_))) = &result {
+                fault.fail(error);
             }
             let flushed = matches!(result, Ok((_, true)));
             let reply: writer::Reply = Box::new(move |stored| {

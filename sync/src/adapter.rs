@@ -279,6 +279,11 @@ impl Target for MirrorTarget {
         self.store().visible_hash()
     }
 
+    async fn stored_hash(&self) -> Result<SetHash, StoreError> {
+        self.store().flushed().await?;
+        Ok(self.store().summary().set_hash)
+    }
+
     fn damaged(&self, max: usize) -> Vec<Changed> {
         self.store().damaged(max)
     }
@@ -360,3 +365,6 @@ fn staging(error: mirror_store::StageError) -> StageError {
         mirror_store::StageError::Storage(error) => StageError::Store(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

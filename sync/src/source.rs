@@ -116,6 +116,11 @@ pub trait Target: Source {
     /// The set hash of what readers see, with its position.
     fn visible_hash(&self) -> (Position, SetHash);
 
+    /// The set hash of everything stored, also while it is not the state at a position yet.
+    async fn stored_hash(&self) -> Result<SetHash, StoreError> {
+        Ok(self.visible_hash().1)
+    }
+
     /// Records that are damaged and wait to be fetched again, at most `max`.
     fn damaged(&self, max: usize) -> Vec<Changed>;
 

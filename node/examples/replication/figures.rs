@@ -30,7 +30,7 @@ pub async fn catch_up(entries: usize) -> anyhow::Result<()> {
     let mut replica = Replica::new()?;
     let began = Instant::now();
     replica.follow(source.upstream()?);
-    replica.stands_at(entries as u64).await;
+    replica.stands_at(entries as u64).await?;
     replica.store.flushed().await?;
     let took = began.elapsed();
     ensure!(replica.store.summary().set_hash == source.store.summary().set_hash, "the stores differ");
@@ -48,7 +48,7 @@ pub async fn change_to_readable(changes: usize, pause: Duration) -> anyhow::Resu
     source.store.flushed().await?;
     let mut replica = Replica::new()?;
     replica.follow(source.upstream()?);
-    replica.stands_at(1_000).await;
+    replica.stands_at(1_000).await?;
     let mut took = Vec::new();
     for number in 0..changes {
         let (entry, seq) = (number % 1_000, 1_001 + number as u64);
@@ -74,7 +74,7 @@ pub async fn reads_beside_a_sync(entries: usize) -> anyhow::Result<()> {
     source.store.flushed().await?;
     let mut replica = Replica::new()?;
     replica.follow(source.upstream()?);
-    replica.stands_at(entries as u64).await;
+    replica.stands_at(entries as u64).await?;
     replica.store.flushed().await?;
     replica.stop();
     let idle = read_for(&replica.store, entries, || false, 20_000).await?;
@@ -123,7 +123,7 @@ pub async fn switch(entries: usize, changed: usize) -> anyhow::Result<()> {
     let mut replica = Replica::new()?;
     let began = Instant::now();
     replica.follow(first.upstream()?);
-    replica.stands_at(entries as u64).await;
+    replica.stands_at(entries as u64).await?;
     replica.store.flushed().await?;
     let filled = began.elapsed();
     let (_, _, full_copy) = replica.counts.read();
@@ -139,7 +139,7 @@ pub async fn switch(entries: usize, changed: usize) -> anyhow::Result<()> {
     equality(&second).await?;
     let began = Instant::now();
     replica.follow(second.upstream()?);
-    replica.stands_at(seq).await;
+    replica.stands_at(seq).await?;
     let took = began.elapsed();
     ensure!(replica.store.head().set_hash == second.store.head().set_hash, "the stores differ");
     let (calls, sent, received) = replica.counts.read();

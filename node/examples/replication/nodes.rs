@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use async_trait::async_trait;
 use outpost_model::Position;
 use outpost_node::http::server;
@@ -145,9 +146,13 @@ impl Replica {
     }
 
     /// Returns when everything up to `seq` can be read.
-    pub async fn stands_at(&self, seq: u64) {
+    pub async fn stands_at(&self, seq: u64) -> anyhow::Result<()> {
+        let began = Instant::now();
         while self.store.visible() != (Position { epoch: EPOCH, seq }) {
+            let is_late = began.elapsed() > Duration::from_secs(600);
+            ensure!(!is_late, "at {} instead of {seq}: {:?}", self.store.visible(), self.board.status());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        Ok(())
     }
 }

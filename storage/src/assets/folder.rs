@@ -101,7 +101,7 @@ impl Inner {
     }
 
     fn judged<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
-        if let Err(StorageError::Engine(cause)) = &result
+        if let Err(StorageError::Engine(cause) | StorageError::DiskFull(cause)) = &result
             && self.failed.set(cause.clone()).is_ok()
         {
             tracing::error!(%cause, "the store of assets failed and takes no more; restart the node");

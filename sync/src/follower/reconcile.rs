@@ -285,7 +285,7 @@ impl Follower {
                 Err(error) => Err(self.differing(error)),
             },
             Place::Live => {
-                let (_, found) = self.target.visible_hash();
+                let found = self.target.stored_hash().await?;
                 if found != set_hash {
                     return Err(self.differing(StageError::Differs { expected: set_hash, found }));
                 }
