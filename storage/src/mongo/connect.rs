@@ -13,7 +13,7 @@ use mongodb::{Client, Database};
 use outpost_model::{Epoch, limits};
 
 use super::documents::response;
-use super::errors::{AUTHENTICATION_FAILED, NAMESPACE_EXISTS, UNAUTHORIZED, code};
+use super::errors::{AUTHENTICATION_FAILED, NAMESPACE_EXISTS, UNAUTHORIZED, code, is_disk_full};
 use super::transaction::durable;
 use super::{indexes, names};
 
@@ -98,6 +98,9 @@ pub enum OpenError {
         /// What is wrong with the one that is there.
         problem: String,
     },
+    /// The server has no room to write.
+    #[error("the disk of the MongoDB server is full: {0}; make room there and start again")]
+    DiskFull(String),
     /// Anything else that the database said.
     #[error("failed to {action} in the database {database:?}: {cause}")]
     Database {
@@ -126,6 +129,7 @@ impl OpenError {
             (ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::DnsResolve { .. }, _) => {
                 Self::Unreachable(cause)
             }
+            _ if is_disk_full(&error) => Self::DiskFull(cause),
             _ => Self::Database { database, action, cause },
         }
     }

@@ -12,6 +12,7 @@ pub(super) const UNAUTHORIZED: i32 = 13;
 pub(super) const AUTHENTICATION_FAILED: i32 = 18;
 pub(super) const NAMESPACE_EXISTS: i32 = 48;
 const DUPLICATE_KEY: i32 = 11_000;
+const OUT_OF_DISK_SPACE: i32 = 14_031;
 
 /// A failed call to the database.
 #[expect(clippy::needless_pass_by_value, reason = "used as the argument of map_err")]
@@ -21,6 +22,9 @@ pub(super) fn storage_error(error: Error) -> StorageError {
         | ErrorKind::Io(_)
         | ErrorKind::DnsResolve { .. }
         | ErrorKind::ConnectionPoolCleared { .. } => StorageError::Unreachable(format!("MongoDB: {error}")),
+        _ if is_disk_full(&error) => StorageError::Engine(format!(
+            "the disk of the database server is full; make room there, work goes on by itself after that: MongoDB: {error}"
+        )),
         _ => StorageError::Engine(format!("MongoDB: {error}")),
     }
 }
@@ -73,6 +77,11 @@ pub(super) fn code(error: &Error) -> Option<i32> {
         ErrorKind::Custom(_) => error.get_custom::<WriteErrors>().map(|errors| errors.code),
         _ => None,
     }
+}
+
+/// Whether the server has no room to write: it has a code for that, and where its engine fails only that one's text.
+pub(super) fn is_disk_full(error: &Error) -> bool {
+    code(error) == Some(OUT_OF_DISK_SPACE) || error.to_string().contains("No space left on device")
 }
 
 /// Whether a unique index refused a write.

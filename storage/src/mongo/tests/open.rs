@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, IndexModel};
+use outpost_model::Priority;
 
 use super::super::documents::response;
 use super::super::{MongoConfig, MongoStore, OpenError};
 use super::fresh;
 use crate::authority::Authority;
+use crate::contract::{T0, at_revision, dataset};
 use crate::error::StorageError;
 use crate::testing::mongod::{self, Kind};
 
@@ -93,6 +95,27 @@ async fn a_server_that_accepts_and_never_answers_is_named_within_the_bound() {
     assert!(matches!(error, OpenError::Unreachable(_)), "{error}");
     assert!(error.to_string().contains(&address), "{error}");
     accepting.abort();
+}
+
+/// What a server on a full disk answers is given out by a fail point.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_at_the_server_is_named() {
+    let Some(server) = mongod::own(Kind::ReplicaSet).await else { return };
+    let admin = server.client().await.database("admin");
+    let fail = async |command: &str| {
+        let data = doc! {"failCommands": [command], "errorCode": 14_031, "appName": "outpost"};
+        let fail = doc! {"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": data};
+        admin.run_command(fail).await.unwrap();
+    };
+    fail("create").await;
+    let error = refusal(&at(server.url())).await;
+    assert!(matches!(error, OpenError::DiskFull(_)) && error.to_string().contains("make room"), "{error}");
+    let store = MongoStore::open(&at(server.url())).await.unwrap();
+    let event = at_revision("r1", Priority::Normal);
+    fail("findAndModify").await;
+    let error = store.submit(&dataset("u/d"), &event, T0).await.unwrap_err();
+    assert!(error.to_string().contains("disk of the database server is full"), "{error}");
+    store.submit(&dataset("u/d"), &event, T0).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
