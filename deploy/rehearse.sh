@@ -4,6 +4,7 @@
 #   deploy/rehearse.sh SCENARIO…    some of it; --list names them
 # NODE=path/to/node takes a binary that is built already. Needs python3, nothing else; the full disk also needs to mount
 # a small tmpfs, as root or under `unshare --user --map-root-user --mount`.
+# BOUND_S is how long a condition is waited for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${NODE:-}" ]; then

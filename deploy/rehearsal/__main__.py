@@ -5,6 +5,7 @@ directory behind then, with a log for each node.
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -111,7 +112,7 @@ def replace_the_primary():
         with Readers(replica):
             primary.kill()
             shutil.rmtree(primary.data)
-            primary.start("--sync-listen", "127.0.0.1:0").wait_ready().wait_idle()
+            primary.start("--sync-listen", "off").wait_ready().wait_idle()
             expect(primary.position()[0] != old_epoch, "an empty disk begins a new history")
             expect(replica.position()[0] == old_epoch, "the replica serves the old history meanwhile")
             primary.stop()
@@ -243,9 +244,9 @@ def full_disk():
 def fill_replica(cluster, primary, replica):
     fill(replica.data / "ballast")
     before = replica.get(BARLEY)
+    wait("the replica says that it has no room", lambda: replica.said("no room|disk is full|high-water"), alive=[replica])
     cluster.change(marker="Crowded")
     cluster.wait_shown(primary, "Crowded")
-    wait("the replica says that it has no room", lambda: replica.said("no space|disk is full|high-water"), alive=[replica])
     expect(replica.get(BARLEY).body == before.body, "it serves what it has")
     (replica.data / "ballast").unlink()
     cluster.wait_shown(replica, "Crowded")
@@ -332,6 +333,8 @@ def main(names):
     if unknown:
         sys.exit(f"no scenario is called {unknown[0]}; there are {', '.join(known)}")
     failed = 0
+    # Asked to end, it takes its nodes with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for name in names or known:
         started = time.monotonic()
         try:
