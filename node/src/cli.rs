@@ -22,6 +22,10 @@ use clap::{Args, Parser, Subcommand};
 ///   node                        serve public datasets of the Hub, on demand and
 ///                               by webhook
 ///
+/// or as a replica, which serves a copy of another node close to its readers:
+///
+///   node --role replica --upstream http://127.0.0.1:8001 --data-dir ./copy
+///
 /// The commands below talk to a node that runs.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "node", version, max_term_width = 110, verbatim_doc_comment)]
@@ -31,7 +35,7 @@ pub struct Cli {
     pub command: Option<Command>,
 
     /// What the node does: `primary` computes and serves, `worker` computes for a primary elsewhere over the database
-    /// that both share. `replica` (serves a copy close to the readers) is not built yet.
+    /// that both share, `replica` serves a copy close to the readers.
     ///
     /// Default: primary; on fly.io, the name of the process group.
     #[arg(long, env = "OUTPOST_ROLE", value_name = "ROLE")]
@@ -93,14 +97,18 @@ pub struct Cli {
     pub queue: Vec<String>,
 
     /// Replica role: the sync listeners to follow, in order of preference.
+    ///
+    /// Default: on fly.io, the app's primary.
     #[arg(long, env = "OUTPOST_UPSTREAM", value_delimiter = ',', value_name = "URL")]
     pub upstream: Vec<String>,
 
-    /// Address of the listener for other nodes. Not built yet.
+    /// Address of the listener for other nodes, or `off`. One that other machines can reach needs a --sync-token.
+    ///
+    /// Default: of a primary 127.0.0.1:8001, on fly.io the private network; of a replica off.
     #[arg(long, env = "OUTPOST_SYNC_LISTEN", value_name = "ADDRESS:PORT")]
     pub sync_listen: Option<String>,
 
-    /// Secret shared between the nodes.
+    /// Secret shared between the nodes: shown to --upstream, and expected at --sync-listen.
     #[arg(long, env = "OUTPOST_SYNC_TOKEN", hide_env_values = true, value_name = "SECRET")]
     pub sync_token: Option<String>,
 
@@ -119,6 +127,10 @@ pub struct Cli {
     /// Replica role: when staler than this, the node is not ready and each response says how old it may be.
     #[arg(long, env = "OUTPOST_MAX_STALENESS", default_value = "60s", value_name = "DURATION")]
     pub max_staleness: String,
+
+    /// Replica role: how long a replica without word from upstream goes on to call a dataset public.
+    #[arg(long, env = "OUTPOST_MAX_VISIBILITY_AGE", default_value = "1h", value_name = "DURATION")]
+    pub max_visibility_age: String,
 
     /// Replica role: keep non-public datasets too.
     #[arg(

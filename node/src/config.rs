@@ -7,8 +7,8 @@
 mod fly;
 mod limits;
 mod primary;
+mod replica;
 mod store;
-#[cfg_attr(not(test), expect(dead_code, reason = "the listener is wired next"))]
 mod sync;
 mod values;
 mod worker;
@@ -25,7 +25,9 @@ use values::Environment;
 
 pub use limits::{Guards, Limits};
 pub use primary::PrimaryConfig;
+pub use replica::ReplicaConfig;
 pub use store::{MongoPlace, StorePlace};
+pub use sync::SyncListener;
 pub use values::ConfigError;
 pub use worker::WorkerConfig;
 
@@ -104,26 +106,26 @@ pub enum Config {
     Primary(Box<PrimaryConfig>),
     /// Of a worker.
     Worker(Box<WorkerConfig>),
+    /// Of a replica.
+    Replica(Box<ReplicaConfig>),
 }
-
-const WORKS_TODAY: &str = "what works today is a primary, for example: node --hub ./my-datasets";
 
 impl Config {
     /// Checks the options of the role that they name. `variables` looks up an environment variable.
     ///
     /// # Errors
-    /// [`ConfigError`] about the first value that is wrong, belongs to another role or is not built yet.
+    /// [`ConfigError`] about the first value that is wrong or belongs to another role.
     pub fn resolve(cli: &Cli, variables: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let environment = Environment::new(variables);
         let fly = Fly::detect(&environment);
-        values::parse_duration("--max-staleness", &cli.max_staleness)?;
         match resolve_role(cli, fly.as_ref())? {
             Role::Primary => PrimaryConfig::resolve(cli, &environment, fly.as_ref())
                 .map(|config| Self::Primary(Box::new(config))),
             Role::Worker => {
                 WorkerConfig::resolve(cli, &environment).map(|config| Self::Worker(Box::new(config)))
             }
-            Role::Replica => Err(unbuilt("--role replica")),
+            Role::Replica => ReplicaConfig::resolve(cli, &environment, fly.as_ref())
+                .map(|config| Self::Replica(Box::new(config))),
         }
     }
 }
@@ -149,11 +151,6 @@ pub fn resolve_log_format(cli: &Cli) -> Result<LogFormat, ConfigError> {
         "json" => Ok(LogFormat::Json),
         other => Err(ConfigError::wrong("--log-format", other, "one of auto, text, json")),
     }
-}
-
-/// What the command line offers and this build does not have.
-fn unbuilt(what: &str) -> ConfigError {
-    ConfigError::sentence(format!("{what} is not built yet; {WORKS_TODAY}"))
 }
 
 /// Refuses an option that only means something in another role.

@@ -30,7 +30,7 @@ use crate::feed::FeedView;
 use crate::metrics::Metrics;
 
 use read::ReadState;
-use routes::admin::AdminState;
+use routes::admin::Admin;
 use routes::technical::StoreGauges;
 use routes::webhook::WebhookState;
 
@@ -43,7 +43,7 @@ pub struct AppState {
     /// The way in for webhooks.
     pub webhook: WebhookState,
     /// What operators see and do.
-    pub admin: AdminState,
+    pub admin: Admin,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// What `/metrics` shows of the stores.

@@ -74,6 +74,8 @@ impl Cause {
 pub enum Taken {
     /// Nothing to do.
     Ignored,
+    /// On disk, on its way to the primary.
+    Queued,
     /// On disk.
     Applied(Submitted),
     /// On disk: the dataset is not supported and was forgotten.

@@ -19,6 +19,7 @@ pub mod role;
 pub mod shutdown;
 pub mod support;
 pub mod sync_api;
+pub mod upstream;
 pub mod vantage;
 
 use std::io::Write;
@@ -78,6 +79,7 @@ fn run(config: Config) -> anyhow::Result<()> {
         match config {
             Config::Primary(config) => role::primary::run(*config, stop).await,
             Config::Worker(config) => role::worker::run(*config, stop).await,
+            Config::Replica(config) => role::replica::run(*config, stop).await,
         }
     });
     // A run that ignored its cancellation must not keep the process: its lease runs out by itself.

@@ -3,12 +3,15 @@
 mod asset_store;
 pub mod assets;
 mod folder;
+mod loops;
 pub mod maintenance;
 mod missing_assets;
 mod parts;
 pub mod primary;
 pub mod progress;
 pub mod register;
+pub mod replica;
 pub mod scrub;
 mod store;
+mod sync_listener;
 pub mod worker;

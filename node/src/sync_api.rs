@@ -5,7 +5,9 @@
 //! costs is bounded by the limits, whatever the caller sends. Answers end when the node stops.
 
 mod desk;
+mod node_desk;
 mod reading;
+mod relays;
 mod token;
 
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, 
 use futures::{FutureExt, StreamExt};
 use outpost_model::limits;
 use outpost_sync::frame::{self, VERSION};
+use outpost_sync::http;
 use outpost_sync::server::Frames;
 use outpost_sync::wire::Message;
 use outpost_sync::{Call, Refusal, RefusalCode, Server};
@@ -23,14 +26,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use desk::Desk;
+pub use node_desk::{NodeDesk, RelayTaker};
+pub use relays::{OriginRelays, PassingRelays};
 pub use token::SyncToken;
 
 use crate::http::response::{X_ERROR_CODE, error_without_code, text_no_store};
 use crate::http::server::Handle;
 
-const VERSIONS: HeaderName = HeaderName::from_static("outpost-sync-versions");
-const CHOSEN_VERSION: HeaderName = HeaderName::from_static("outpost-sync-version");
-const FRAMES: HeaderValue = HeaderValue::from_static("application/vnd.outpost.sync");
+const VERSIONS: HeaderName = HeaderName::from_static(http::VERSIONS_HEADER);
+const CHOSEN_VERSION: HeaderName = HeaderName::from_static(http::VERSION_HEADER);
+const FRAMES: HeaderValue = HeaderValue::from_static(http::CONTENT_TYPE);
 const PREFIX: &str = "/sync/";
 
 /// See the module.

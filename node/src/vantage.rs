@@ -6,8 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost_storage::Mirror;
+use outpost_storage::{FeedSource, Mirror, MirrorStore};
 use outpost_sync::promise::{Here, Role, decide};
+use outpost_sync::{Freshness, NodeId, Standing, WallClock};
+use tokio::time::Instant;
+
+use crate::clock;
 
 use crate::feed::FeedView;
 use crate::http::promises::{Decision, Demand, Tried, Vantage};
@@ -50,5 +54,106 @@ impl Vantage for OriginVantage {
         // A mirror at seq 0 was never filled: it would call everything unknown.
         let is_empty = self.feed.is_some() && self.mirror.position().seq == 0;
         is_empty.then(|| "filling the mirror for the first time".to_owned())
+    }
+}
+
+/// What a replica promises by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Staler than this, it is not ready.
+    pub staleness_max: Duration,
+    /// How long it goes on to call a dataset public without word from upstream.
+    pub visibility_age_max: Duration,
+}
+
+/// A replica's.
+pub struct ReplicaVantage {
+    mirror: MirrorStore,
+    freshness: Arc<Freshness>,
+    bounds: Bounds,
+    started: Instant,
+}
+
+impl ReplicaVantage {
+    /// Of `mirror`, which a follower fills that tells `freshness`.
+    #[must_use]
+    pub fn new(mirror: MirrorStore, freshness: Arc<Freshness>, bounds: Bounds) -> Self {
+        Self { mirror, freshness, bounds, started: Instant::now() }
+    }
+}
+
+impl Vantage for ReplicaVantage {
+    fn decide(&self, demand: &Demand, tried: Tried) -> Decision {
+        let head = self.mirror.head();
+        let here =
+            Here { role: Role::Replica, position: self.mirror.visible(), left: &head.left, age: self.age() };
+        decide(demand, &here, tried)
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.freshness.age()
+    }
+
+    fn is_copy(&self) -> bool {
+        true
+    }
+
+    /// After a start nothing is known until the upstream was heard of: for so long what was known before counts.
+    fn knows_who_may_read(&self) -> bool {
+        self.age().unwrap_or_else(|| self.started.elapsed()) <= self.bounds.visibility_age_max
+    }
+
+    fn unready(&self) -> Option<String> {
+        if self.mirror.visible().seq == 0 {
+            return Some("filling the mirror for the first time".to_owned());
+        }
+        match self.age() {
+            None => Some(
+                "no upstream was heard of since the start; how old the mirror is cannot be told".to_owned(),
+            ),
+            Some(age) if age > self.bounds.staleness_max => Some(format!(
+                "the mirror may be {} s old, --max-staleness is {} s",
+                age.as_secs(),
+                self.bounds.staleness_max.as_secs()
+            )),
+            Some(_) => None,
+        }
+    }
+}
+
+/// The wall clock, for [`Freshness`].
+pub struct SystemWallClock;
+
+impl WallClock for SystemWallClock {
+    fn now_ms(&self) -> u64 {
+        clock::now().0
+    }
+}
+
+/// A primary's standing among nodes: it is the origin.
+pub struct OriginStanding {
+    node: NodeId,
+    vantage: Arc<OriginVantage>,
+}
+
+impl OriginStanding {
+    /// Under a new name.
+    #[must_use]
+    pub fn new(vantage: Arc<OriginVantage>) -> Self {
+        Self { node: NodeId::random(), vantage }
+    }
+}
+
+impl Standing for OriginStanding {
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    fn path(&self) -> Vec<NodeId> {
+        vec![self.node]
+    }
+
+    fn age_ms(&self) -> Option<u64> {
+        self.vantage.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 }

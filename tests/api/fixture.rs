@@ -18,7 +18,7 @@ use outpost_node::feed::{FeedReading, FeedView};
 use outpost_node::http::frame::Frame;
 use outpost_node::http::read::ReadState;
 use outpost_node::http::response::MaxAges;
-use outpost_node::http::routes::admin::{AdminPages, AdminState, BackfillRequest, NodeFacts};
+use outpost_node::http::routes::admin::{Admin, AdminPages, AdminState, BackfillRequest, NodeFacts};
 use outpost_node::http::routes::technical::StoreGauges;
 use outpost_node::http::routes::webhook::WebhookState;
 use outpost_node::http::{AppState, Readiness, router};
@@ -236,8 +236,8 @@ impl Api {
                 limits::READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::new(assets.clone()),
-            webhook: WebhookState { secret: secret.map(str::to_owned), intake: intake.clone() },
-            admin: AdminState {
+            webhook: WebhookState { secret: secret.map(str::to_owned), taker: intake.clone() },
+            admin: Admin::Authority(Arc::new(AdminState {
                 token: AdminToken::new(ADMIN_TOKEN).unwrap(),
                 operations: Arc::new(store.clone()),
                 authority: authority.clone(),
@@ -245,9 +245,9 @@ impl Api {
                 backfill,
                 node: NodeFacts { role: "primary", store: "embedded".to_owned(), started_at: NOW },
                 pages: AdminPages { reports: 2, reports_with_content: 1 },
-            },
+            })),
             metrics: Metrics::new(&router::paths()),
-            gauges: StoreGauges::new(authority, directory.path().to_owned()),
+            gauges: StoreGauges::new(Some(authority), directory.path().to_owned()),
             feed,
             readiness: readiness.clone(),
         });

@@ -71,7 +71,6 @@ impl Fly {
     }
 
     /// The sync listener of the primary, by a name of the private network that always means the machines of today.
-    #[cfg_attr(not(test), expect(dead_code, reason = "replicas are wired next"))]
     pub(super) fn upstream(&self) -> String {
         format!("http://primary.process.{}.internal:{SYNC_PORT}", self.app)
     }

@@ -6,6 +6,7 @@ use outpost_storage::AssetPlace;
 
 use super::fly::Fly;
 use super::store::{StorePlace, resolve_assets};
+use super::sync::SyncListener;
 use super::values::{self, ConfigError, Environment};
 use super::{Guards, Limits, Shared, Workers};
 use crate::admin_token::AdminToken;
@@ -34,6 +35,8 @@ pub struct PrimaryConfig {
     pub webhook_secret: Option<String>,
     /// Expected from operators; `None` for the one that the node makes in its directory.
     pub admin_token: Option<AdminToken>,
+    /// The listener for other nodes.
+    pub sync: Option<SyncListener>,
     /// Datasets that are not served.
     pub blocked: BlockList,
 }
@@ -48,10 +51,6 @@ impl PrimaryConfig {
         let role = "primary; use --workers for its workers";
         super::refuse_foreign("--queue", !cli.queue.is_empty(), role, "worker")?;
         super::refuse_foreign("--upstream", !cli.upstream.is_empty(), "primary", "replica")?;
-        if let Some(address) = &cli.sync_listen {
-            values::check_sync_listen(address, cli.sync_token.as_deref())?;
-            return Err(super::unbuilt("--sync-listen"));
-        }
         let store = StorePlace::resolve(cli, environment)?;
         let assets = resolve_assets(cli)?;
         Ok(Self {
@@ -61,6 +60,7 @@ impl PrimaryConfig {
             shared: resolve_shared(cli, environment)?,
             webhook_secret: environment.secret(cli.webhook_secret.as_deref(), &["API_HF_WEBHOOK_SECRET"]),
             admin_token: values::parse_admin_token(cli.admin_token.as_deref())?,
+            sync: SyncListener::of_primary(cli, fly)?,
             blocked: super::resolve_blocked(environment)?,
             store,
             assets,

@@ -1,5 +1,7 @@
 //! Table of contents of the public API: every path and its handler, nothing else.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::{get, post};
 
@@ -47,8 +49,8 @@ pub fn router(app: App) -> Router {
         .route("/healthcheck", get(technical::healthcheck))
         .route("/ready", get(technical::ready))
         .route("/metrics", get(technical::metrics))
-        .merge(admin::routes())
         .fallback(technical::not_found)
         .method_not_allowed_fallback(technical::method_not_allowed)
-        .with_state(app)
+        .with_state(Arc::clone(&app))
+        .merge(admin::routes(&app))
 }

@@ -36,6 +36,15 @@ pub enum Listen {
     Everywhere(u16),
 }
 
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::At(address) => write!(f, "{address}"),
+            Self::Everywhere(port) => write!(f, "[::]:{port}"),
+        }
+    }
+}
+
 /// Opens the listening socket.
 ///
 /// # Errors

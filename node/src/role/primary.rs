@@ -10,17 +10,21 @@ use anyhow::Context;
 use outpost_hub::Hub;
 use outpost_model::TimestampMs;
 use outpost_model::limits::READY_CACHE_BYTES_MAX;
-use outpost_storage::{AssetStore, Authority, Mirror, Operations};
+use outpost_storage::{AssetStore, Authority, FeedSource, Mirror, Operations};
+use outpost_sync::Server;
+use outpost_sync::adapter::FeedStore;
+use outpost_sync::source::Source;
 use outpost_worker::WorkerHandle;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::loops::{self, Loops};
 use super::parts::{open_hub, start_workers, worker_groups};
 use super::progress::{Listeners, Progress};
 use super::register::{Registration, RunningJobs};
 use super::store::{self, Care, Stores};
-use super::{asset_store, assets, folder, maintenance, scrub};
+use super::{asset_store, assets, folder, maintenance, scrub, sync_listener};
 use crate::admin_token::AdminToken;
 use crate::clock;
 use crate::config::{HubSource, PrimaryConfig, StorePlace};
@@ -28,14 +32,15 @@ use crate::feed::{DatabaseFeed, FeedView};
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
 use crate::http::response::MaxAges;
-use crate::http::routes::admin::{AdminState, BackfillRequest, NodeFacts};
+use crate::http::routes::admin::{Admin, AdminState, BackfillRequest, NodeFacts};
 use crate::http::routes::technical::StoreGauges;
 use crate::http::routes::webhook::WebhookState;
 use crate::http::{App, AppState, Readiness, router, server};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::misses::PrimaryMisses;
-use crate::vantage::OriginVantage;
+use crate::sync_api::{NodeDesk, OriginRelays};
+use crate::vantage::{OriginStanding, OriginVantage};
 
 /// What is open and shared between the parts that run.
 struct Parts {
@@ -44,6 +49,7 @@ struct Parts {
     authority: Arc<dyn Authority>,
     operations: Arc<dyn Operations>,
     mirror: Arc<dyn Mirror>,
+    source: Arc<dyn FeedSource>,
     assets: Arc<dyn AssetStore>,
     admin_token: AdminToken,
     metrics: Arc<Metrics>,
@@ -52,6 +58,7 @@ struct Parts {
     intake: Arc<Intake>,
     readiness: Arc<Readiness>,
     feed: Option<Arc<DatabaseFeed>>,
+    vantage: Arc<OriginVantage>,
 }
 
 /// Runs a primary until `stop`.
@@ -82,6 +89,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     let http_stop = CancellationToken::new();
     let frame = Arc::new(Frame::new(Arc::clone(&app)));
     let http = tokio::spawn(server::serve(listener, frame, http_stop.clone()));
+    let others = parts.serve_others(&config, &app, &http_stop).await?;
     tracing::info!(address = %address, public_url, "5/7 serving on {address}, open {public_url}/healthcheck");
 
     // 6. and 7. The loops that bring news in, and those that keep things as they should be.
@@ -101,8 +109,10 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     loops.end().await;
     workers_stop.cancel();
     http_stop.cancel();
-    if let Err(error) = http.await {
-        tracing::error!(%error, "the HTTP server ended by itself");
+    for server in [Some(http), others].into_iter().flatten() {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "an HTTP server ended by itself");
+        }
     }
     tracing::info!("open requests have ended");
     workers.join().await;
@@ -123,7 +133,7 @@ impl Parts {
         let started_at = clock::now();
         let hub = open_hub(&config.shared, Some(config.data_dir.join("folder-hashes")))?;
         tracing::info!(hub = hub.describe(), "1/7 datasets come from {}", hub.describe());
-        let Stores { authority, operations, mirror, care, feed } =
+        let Stores { authority, operations, mirror, source, care, feed } =
             store::open(&config.store, &config.data_dir).await?;
         if config.assets.is_none() && matches!(config.store, StorePlace::Mongo(_)) {
             tracing::warn!(
@@ -133,15 +143,19 @@ impl Parts {
             );
         }
         let assets = asset_store::open(&config.data_dir, config.assets.as_ref()).await?;
-        let admin_token = admin_token(config)?;
+        let admin_token = loops::admin_token(config.admin_token.as_ref(), &config.data_dir)?;
         tracing::info!(position = %mirror.position(), "2/7 the store in {} is open", config.data_dir.display());
+        let view = feed.clone().map(|feed| -> Arc<dyn FeedView> { feed });
+        let vantage = Arc::new(OriginVantage::new(Arc::clone(&mirror), view));
         let parts = Self {
+            vantage,
             started_at,
             intake: Arc::new(Intake::new(Arc::clone(&hub), Arc::clone(&authority), config.blocked.clone())),
             hub,
             authority,
             operations,
             mirror,
+            source,
             assets,
             admin_token,
             metrics: Metrics::new(&router::paths()),
@@ -151,6 +165,26 @@ impl Parts {
             feed,
         };
         Ok((parts, care))
+    }
+
+    fn feed_view(&self) -> Option<Arc<dyn FeedView>> {
+        self.feed.clone().map(|feed| -> Arc<dyn FeedView> { feed })
+    }
+
+    /// Serves the feed to other nodes, when the node has a listener for them.
+    async fn serve_others(
+        &self,
+        config: &PrimaryConfig,
+        app: &App,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<JoinHandle<()>>> {
+        let Some(listener) = &config.sync else { return Ok(None) };
+        let Some(socket) = sync_listener::open(Some(listener)).await? else { return Ok(None) };
+        let source: Arc<dyn Source> = Arc::new(FeedStore::new(Arc::clone(&self.source)));
+        let standing = Arc::new(OriginStanding::new(Arc::clone(&self.vantage)));
+        let relays = Arc::new(OriginRelays::new(Arc::clone(&self.intake)));
+        let desk = Arc::new(NodeDesk::new(Arc::clone(app), relays));
+        Ok(Some(socket.serve(listener, Server::new(source, standing), desk, stop.clone())))
     }
 
     fn start_workers(&self, config: &PrimaryConfig, stop: &CancellationToken) -> WorkerHandle {
@@ -167,8 +201,8 @@ impl Parts {
         let misses = Arc::new(PrimaryMisses::new(Arc::clone(&self.intake), limits.hub_wait));
         let max_ages = MaxAges::new(limits.max_age_long_s, limits.max_age_short_s);
         let mirror = Arc::clone(&self.mirror);
-        let feed = self.feed.clone().map(|feed| -> Arc<dyn FeedView> { feed });
-        let vantage = Arc::new(OriginVantage::new(Arc::clone(&mirror), feed.clone()));
+        let feed = self.feed_view();
+        let vantage = Arc::clone(&self.vantage);
         Arc::new(AppState {
             read: ReadState::new(
                 mirror,
@@ -179,8 +213,8 @@ impl Parts {
                 READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::clone(&self.assets),
-            webhook: WebhookState { secret: config.webhook_secret.clone(), intake: Arc::clone(&self.intake) },
-            admin: AdminState {
+            webhook: WebhookState { secret: config.webhook_secret.clone(), taker: self.intake.clone() },
+            admin: Admin::Authority(Arc::new(AdminState {
                 token: self.admin_token.clone(),
                 operations: Arc::clone(&self.operations),
                 authority: Arc::clone(&self.authority),
@@ -192,9 +226,9 @@ impl Parts {
                     started_at: self.started_at,
                 },
                 pages: limits.admin_pages,
-            },
+            })),
             metrics: Arc::clone(&self.metrics),
-            gauges: StoreGauges::new(Arc::clone(&self.authority), config.data_dir.clone()),
+            gauges: StoreGauges::new(Some(Arc::clone(&self.authority)), config.data_dir.clone()),
             feed,
             readiness: Arc::clone(&self.readiness),
         })
@@ -233,34 +267,4 @@ impl Parts {
             loops.tracker.spawn(registration.run(loops.stop.clone()));
         }
     }
-}
-
-/// Loops that run until the node stops.
-#[derive(Default)]
-struct Loops {
-    tracker: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl Loops {
-    fn start(&self, body: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(self.stop.clone().run_until_cancelled_owned(body));
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
-    }
-}
-
-/// The operator's token, or the one in the data directory.
-fn admin_token(config: &PrimaryConfig) -> anyhow::Result<AdminToken> {
-    if let Some(token) = &config.admin_token {
-        return Ok(token.clone());
-    }
-    let file = AdminToken::file(&config.data_dir);
-    AdminToken::of_directory(&config.data_dir).with_context(|| {
-        format!("failed to keep a token for operators in {}; give one with --admin-token", file.display())
-    })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use outpost_storage::{
-    Authority, EmbeddedStore, Mirror, MirrorStore, MongoConfig, MongoStore, Operations, StorageError,
+    Authority, EmbeddedStore, FeedSource, Mirror, MirrorStore, MongoConfig, MongoStore, Operations, StorageError,
 };
 
 use crate::config::{MongoPlace, StorePlace};
@@ -21,6 +21,8 @@ pub struct Stores {
     pub operations: Arc<dyn Operations>,
     /// What is read from.
     pub mirror: Arc<dyn Mirror>,
+    /// The same, for nodes that follow this one.
+    pub source: Arc<dyn FeedSource>,
     /// What needs care while the node runs.
     pub care: Care,
     /// What fills the mirror, when that is not the authority itself.
@@ -62,6 +64,7 @@ pub async fn open(place: &StorePlace, data_dir: &Path) -> anyhow::Result<Stores>
                 authority: Arc::new(store.clone()),
                 operations: Arc::new(store.clone()),
                 mirror: Arc::new(store.clone()),
+                source: Arc::new(store.clone()),
                 care: Care::Scrub(store),
                 feed: None,
             })
@@ -74,6 +77,7 @@ pub async fn open(place: &StorePlace, data_dir: &Path) -> anyhow::Result<Stores>
                 authority: Arc::new(database.clone()),
                 operations: Arc::new(database),
                 mirror: Arc::new(mirror.clone()),
+                source: Arc::new(mirror.clone()),
                 care: Care::ScrubMirror(mirror),
                 feed: Some(Arc::new(feed)),
             })
@@ -97,7 +101,11 @@ fn config_of(place: &MongoPlace) -> MongoConfig {
     }
 }
 
-async fn open_mirror(data_dir: &Path) -> anyhow::Result<MirrorStore> {
+/// Opens the mirror of a node whose authority is elsewhere.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn open_mirror(data_dir: &Path) -> anyhow::Result<MirrorStore> {
     let directory = data_dir.join("mirror");
     let opened = tokio::task::spawn_blocking(move || MirrorStore::open(&directory)).await;
     opened.context("failed to open the mirror")?.with_context(|| {

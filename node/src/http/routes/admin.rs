@@ -8,6 +8,7 @@ mod actions;
 mod guard;
 mod listings;
 mod params;
+mod replica;
 mod status;
 pub mod wire;
 
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::admin_token::AdminToken;
 use crate::http::App;
 use crate::intake::Intake;
+pub use replica::ReplicaAdmin;
 
 /// Where a listing goes on, on answers that have no place for it in their body.
 pub const X_NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -60,6 +62,32 @@ pub struct AdminState {
     pub node: NodeFacts,
     /// Reports of one page.
     pub pages: AdminPages,
+}
+
+/// What operators reach on a node, by its role.
+pub enum Admin {
+    /// A node with an authority: everything.
+    Authority(Arc<AdminState>),
+    /// A replica: how it stands.
+    Replica(Arc<ReplicaAdmin>),
+}
+
+/// What the handlers of a node with an authority share.
+#[derive(Clone)]
+pub(super) struct AdminApp {
+    admin: Arc<AdminState>,
+    node: App,
+}
+
+/// A state that knows the token.
+trait HasToken {
+    fn token(&self) -> &AdminToken;
+}
+
+impl HasToken for AdminApp {
+    fn token(&self) -> &AdminToken {
+        &self.admin.token
+    }
 }
 
 /// An operator wants missing work planned for every dataset.
@@ -106,8 +134,17 @@ pub fn template_of(path: &str) -> &str {
     with_name.iter().find(fits).copied().unwrap_or(path)
 }
 
-/// The routes.
-pub fn routes() -> Router<App> {
+/// The routes of a node.
+pub fn routes(app: &App) -> Router {
+    match &app.admin {
+        Admin::Authority(admin) => {
+            authority_routes().with_state(AdminApp { admin: Arc::clone(admin), node: Arc::clone(app) })
+        }
+        Admin::Replica(admin) => replica::routes(Arc::clone(admin)),
+    }
+}
+
+fn authority_routes() -> Router<AdminApp> {
     Router::new()
         .route("/admin/status", get(status::status))
         .route("/admin/blocked-datasets", get(listings::blocked_datasets))

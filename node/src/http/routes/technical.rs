@@ -26,17 +26,32 @@ const STATS_WAIT: Duration = Duration::from_secs(2);
 
 /// What `/metrics` reads from the stores when scraped.
 pub struct StoreGauges {
-    authority: Arc<dyn Authority>,
+    authority: Option<Arc<dyn Authority>>,
     data_dir: PathBuf,
     /// Walking the directory is kept rare however often someone scrapes.
     size: Mutex<Option<(Instant, u64)>>,
 }
 
 impl StoreGauges {
-    /// Over the authority and the directory that holds its files.
+    /// Over the authority, of a node that has one, and the directory that holds its files.
     #[must_use]
-    pub fn new(authority: Arc<dyn Authority>, data_dir: PathBuf) -> Self {
+    pub fn new(authority: Option<Arc<dyn Authority>>, data_dir: PathBuf) -> Self {
         Self { authority, data_dir, size: Mutex::new(None) }
+    }
+
+    /// `None` of a node without an authority, or when it does not tell.
+    async fn stats(&self) -> Option<QueueStats> {
+        match timeout(STATS_WAIT, self.authority.as_ref()?.stats()).await {
+            Ok(Ok(stats)) => Some(stats),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "failed to count what is stored, metrics are sent without it");
+                None
+            }
+            Err(_) => {
+                tracing::error!("counting what is stored takes too long, metrics are sent without it");
+                None
+            }
+        }
     }
 
     async fn store_bytes(&self) -> u64 {
@@ -95,17 +110,7 @@ pub(in crate::http) fn readiness_text(readiness: &Readiness) -> Response<Body> {
 
 /// `GET /metrics`: Prometheus text.
 pub async fn metrics(State(app): State<App>) -> Response<Body> {
-    let stats = match timeout(STATS_WAIT, app.gauges.authority.stats()).await {
-        Ok(Ok(stats)) => Some(stats),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "failed to count what is stored, metrics are sent without it");
-            None
-        }
-        Err(_) => {
-            tracing::error!("counting what is stored takes too long, metrics are sent without it");
-            None
-        }
-    };
+    let stats = app.gauges.stats().await;
     let reading = StoreReading {
         stats,
         store_bytes: app.gauges.store_bytes().await,

@@ -5,18 +5,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use bytes::Bytes;
 use outpost_model::webhook::WebhookEvent;
-use outpost_model::{Position, limits};
+use outpost_model::{ErrorCode, Position, limits};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::http::App;
-use crate::http::response::{json_no_store, set_position};
+use crate::http::response::{X_ERROR_CODE, json_no_store, set_position};
 use crate::intake::{Intake, Taken};
 
 /// What the handler needs.
@@ -24,7 +25,33 @@ pub struct WebhookState {
     /// Expected in `X-Webhook-Secret`; without one every call is refused.
     pub secret: Option<String>,
     /// Takes the events.
-    pub intake: Arc<Intake>,
+    pub taker: Arc<dyn WebhookTaker>,
+}
+
+/// Where webhooks go.
+#[async_trait]
+pub trait WebhookTaker: Send + Sync + 'static {
+    /// Takes an event; when this returns, it is on disk. `body` is what the event was read from.
+    ///
+    /// # Errors
+    /// [`NotTaken`]; the sender should try again.
+    async fn take(&self, event: WebhookEvent, body: Bytes) -> Result<Taken, NotTaken>;
+}
+
+/// Why an event was not taken.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// Too many wait already.
+    Full,
+    /// Something failed, which the log tells.
+    Failed(String),
+}
+
+#[async_trait]
+impl WebhookTaker for Intake {
+    async fn take(&self, event: WebhookEvent, _body: Bytes) -> Result<Taken, NotTaken> {
+        Self::take(self, event).await.map_err(|error| NotTaken::Failed(error.to_string()))
+    }
 }
 
 /// A call that was not taken.
@@ -55,6 +82,11 @@ pub async fn webhook(State(app): State<App>, request: Request<Body>) -> Response
     };
     let word = if error.is_none() { "ok" } else { "error" };
     let mut response = json_no_store(status, &Answer { status: word, error: error.as_deref() });
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let seconds = HeaderValue::from(limits::REPLICA_RETRY_AFTER_S);
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+        response.headers_mut().insert(X_ERROR_CODE, HeaderValue::from_static(ErrorCode::OutboxFull.as_str()));
+    }
     if let Some(position) = position {
         set_position(response.headers_mut(), position);
     }
@@ -72,15 +104,19 @@ async fn receive(state: &WebhookState, request: Request<Body>) -> Result<Option<
             "The sender is not trusted. Retry with a valid secret in the X-Webhook-Secret header.",
         ));
     }
-    match state.intake.take(event).await {
-        Ok(Taken::Ignored) => Ok(None),
+    match state.taker.take(event, body).await {
+        Ok(Taken::Ignored | Taken::Queued) => Ok(None),
         Ok(Taken::Applied(submitted)) => Ok(Some(submitted.position)),
         Ok(Taken::NotSupported(submitted)) => Err(Refused {
             position: Some(submitted.position),
             ..Refused::new(StatusCode::BAD_REQUEST, "the dataset is not supported")
         }),
-        Err(error) => {
-            tracing::error!(%error, "failed to take a webhook, its sender should retry");
+        Err(NotTaken::Full) => Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many webhooks wait for the primary, which cannot be reached; retry later",
+        )),
+        Err(NotTaken::Failed(error)) => {
+            tracing::error!(error, "failed to take a webhook, its sender should retry");
             Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "unexpected error"))
         }
     }

@@ -8,12 +8,12 @@ use outpost_model::{ArtifactKey, DatasetName, ErrorCode, Position, Priority, Ste
 use outpost_storage::Submitted;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::AdminApp;
 use super::BackfillRequest;
 use super::guard::Operator;
 use super::params::{AdminError, Query};
 use super::wire::Done;
 use crate::clock;
-use crate::http::App;
 use crate::http::error::ApiError;
 use crate::http::response::{json_no_store, set_position};
 use crate::intake::{Cause, Outcome};
@@ -21,11 +21,15 @@ use crate::intake::{Cause, Outcome};
 type Action = Result<(Done, Option<Position>), AdminError>;
 
 /// `POST /admin/recreate-dataset`: forgets what is stored of a dataset and computes it from its root.
-pub(super) async fn recreate_dataset(_: Operator, State(app): State<App>, query: Query) -> Response<Body> {
+pub(super) async fn recreate_dataset(
+    _: Operator,
+    State(app): State<AdminApp>,
+    query: Query,
+) -> Response<Body> {
     answer(recreate(&app, &query).await)
 }
 
-async fn recreate(app: &App, query: &Query) -> Action {
+async fn recreate(app: &AdminApp, query: &Query) -> Action {
     let dataset = query.required_dataset()?;
     let priority = query.priority(Priority::Low)?;
     let (outcome, submitted) = app.admin.intake.refresh(&dataset, Cause::Operator { priority }).await?;
@@ -36,14 +40,14 @@ async fn recreate(app: &App, query: &Query) -> Action {
 /// `POST /admin/force-refresh/{job_type}`: computes one artifact again at the Hub's current revision.
 pub(super) async fn force_refresh(
     _: Operator,
-    State(app): State<App>,
+    State(app): State<AdminApp>,
     Path(job_type): Path<String>,
     query: Query,
 ) -> Response<Body> {
     answer(refresh_one(&app, &job_type, &query).await)
 }
 
-async fn refresh_one(app: &App, job_type: &str, query: &Query) -> Action {
+async fn refresh_one(app: &AdminApp, job_type: &str, query: &Query) -> Action {
     let Some(kind) = StepKind::from_name(job_type) else {
         return Err(AdminError::new(ErrorCode::ResponseNotFound, format!("There is no step '{job_type}'.")));
     };
@@ -70,7 +74,7 @@ fn not_listed(key: &ArtifactKey) -> AdminError {
 }
 
 /// `POST /admin/cancel`: ends the work on a dataset; what is stored stays.
-pub(super) async fn cancel(_: Operator, State(app): State<App>, query: Query) -> Response<Body> {
+pub(super) async fn cancel(_: Operator, State(app): State<AdminApp>, query: Query) -> Response<Body> {
     let cancelled = async {
         let dataset = query.required_dataset()?;
         let authority = app.admin.intake.authority();
@@ -87,11 +91,11 @@ pub(super) async fn cancel(_: Operator, State(app): State<App>, query: Query) ->
 }
 
 /// `POST /admin/backfill`: plans what is missing or obsolete, for one dataset at once or for all in the background.
-pub(super) async fn backfill(_: Operator, State(app): State<App>, query: Query) -> Response<Body> {
+pub(super) async fn backfill(_: Operator, State(app): State<AdminApp>, query: Query) -> Response<Body> {
     answer(fill_in(&app, &query).await)
 }
 
-async fn fill_in(app: &App, query: &Query) -> Action {
+async fn fill_in(app: &AdminApp, query: &Query) -> Action {
     let retry_errors = query.is_set("retry_errors")?;
     let Some(dataset) = query.dataset()? else {
         return match app.admin.backfill.try_send(BackfillRequest { retry_errors }) {

@@ -6,18 +6,18 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response};
 
+use super::HasToken;
 use super::params::AdminError;
 use crate::admin_token::AdminToken;
-use crate::http::App;
 
 /// Proof that the caller showed the token; the first argument of every handler.
 pub(super) struct Operator;
 
-impl FromRequestParts<App> for Operator {
+impl<S: HasToken + Send + Sync> FromRequestParts<S> for Operator {
     type Rejection = Response<Body>;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
-        if is_operator(&app.admin.token, &parts.headers) {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        if is_operator(state.token(), &parts.headers) {
             return Ok(Self);
         }
         let mut response = AdminError::not_an_operator().into_response();

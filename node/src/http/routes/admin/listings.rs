@@ -10,16 +10,16 @@ use outpost_storage::{
 };
 use serde::Serialize;
 
+use super::AdminApp;
 use super::guard::Operator;
 use super::params::{AdminError, Query};
 use super::wire::{JobItem, JobsByStatus, Keyed, ReportItem, StepStatus};
 use super::{X_NEXT_CURSOR, cursor_header};
 use crate::clock;
-use crate::http::App;
 use crate::http::response::json_no_store;
 
 /// `GET /admin/pending-jobs`: live jobs by step and status. `job_type`, `dataset`, `status`, `cursor` are ours.
-pub(super) async fn pending_jobs(_: Operator, State(app): State<App>, query: Query) -> Response<Body> {
+pub(super) async fn pending_jobs(_: Operator, State(app): State<AdminApp>, query: Query) -> Response<Body> {
     match list_jobs(&*app.admin.operations, &query).await {
         Ok((jobs, next)) => {
             let mut response = json_no_store(StatusCode::OK, &jobs);
@@ -59,7 +59,7 @@ struct Blocked {
 }
 
 /// `GET /admin/blocked-datasets`: those that used more than their budget of worker time.
-pub(super) async fn blocked_datasets(_: Operator, State(app): State<App>) -> Response<Body> {
+pub(super) async fn blocked_datasets(_: Operator, State(app): State<AdminApp>) -> Response<Body> {
     match app.admin.operations.blocked(clock::now()).await {
         Ok(blocked_datasets) => json_no_store(StatusCode::OK, &Blocked { blocked_datasets }),
         Err(error) => AdminError::from(error).into_response(),
@@ -67,7 +67,7 @@ pub(super) async fn blocked_datasets(_: Operator, State(app): State<App>) -> Res
 }
 
 /// `GET /admin/dataset-status`: everything about one dataset, by step.
-pub(super) async fn dataset_status(_: Operator, State(app): State<App>, query: Query) -> Response<Body> {
+pub(super) async fn dataset_status(_: Operator, State(app): State<AdminApp>, query: Query) -> Response<Body> {
     let dataset = match query.required_dataset() {
         Ok(dataset) => dataset,
         Err(error) => return error.into_response(),
@@ -150,7 +150,7 @@ struct CacheReportsWithContent {
 /// `GET /admin/cache-reports/{kind}`: entries of a step, without their bodies.
 pub(super) async fn cache_reports(
     _: Operator,
-    State(app): State<App>,
+    State(app): State<AdminApp>,
     Path(kind): Path<String>,
     query: Query,
 ) -> Response<Body> {
@@ -166,7 +166,7 @@ pub(super) async fn cache_reports(
 /// `GET /admin/cache-reports-with-content/{kind}`: the same with bodies.
 pub(super) async fn cache_reports_with_content(
     _: Operator,
-    State(app): State<App>,
+    State(app): State<AdminApp>,
     Path(kind): Path<String>,
     query: Query,
 ) -> Response<Body> {
@@ -181,7 +181,7 @@ pub(super) async fn cache_reports_with_content(
 }
 
 async fn reports_of(
-    app: &App,
+    app: &AdminApp,
     kind: String,
     query: &Query,
     depth: ReportDepth,

@@ -9,15 +9,15 @@ use outpost_model::{JobStatus, limits};
 use outpost_storage::{JobFilter, StorageError};
 use tokio::time::timeout;
 
+use super::AdminApp;
 use super::guard::Operator;
 use super::params::AdminError;
 use super::wire::{NodeItem, QueueItem, Status, WorkerItem, time_text};
 use crate::clock;
-use crate::http::App;
 use crate::http::response::json_no_store;
 
 /// Takes one look.
-pub(super) async fn status(_: Operator, State(app): State<App>) -> Response<Body> {
+pub(super) async fn status(_: Operator, State(app): State<AdminApp>) -> Response<Body> {
     let away =
         || AdminError::database_away(&format!("The database {}", app.admin.node.store)).into_response();
     match timeout(Duration::from_millis(limits::STATUS_WAIT_MS), look(&app)).await {
@@ -34,17 +34,17 @@ pub(super) async fn status(_: Operator, State(app): State<App>) -> Response<Body
     }
 }
 
-async fn look(app: &App) -> Result<Status, StorageError> {
+async fn look(app: &AdminApp) -> Result<Status, StorageError> {
     let admin = &app.admin;
     let started = JobFilter { status: Some(JobStatus::Started), ..JobFilter::default() };
     // The authority first: what it had then, a current mirror has now.
     let authority_position = admin.authority.position().await?;
-    let position = app.read.position();
+    let position = app.node.read.position();
     let overview = admin.operations.overview().await?;
     let running = admin.operations.jobs(&started, None, limits::STATUS_JOBS_MAX).await?;
     let now = clock::now();
     let workers = admin.operations.workers(now).await?;
-    let feed = app.feed.as_ref().and_then(|feed| feed.look());
+    let feed = app.node.feed.as_ref().and_then(|feed| feed.look());
     let is_level = position.epoch == authority_position.epoch && position.seq >= authority_position.seq;
     Ok(Status {
         node: NodeItem {

@@ -264,6 +264,47 @@ pub struct NodeItem {
     pub started_at: String,
 }
 
+/// How a replica stands, in its `/admin/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// The node that answers.
+    pub node: NodeItem,
+    /// `connecting`, `reconciling` or `following`.
+    pub phase: String,
+    /// The upstream that it follows now.
+    pub upstream: Option<String>,
+    /// Where its mirror stands.
+    pub position: String,
+    /// Where the upstream stands, as last heard.
+    pub head: Option<String>,
+    /// Whether its mirror was ever filled.
+    pub is_filled: bool,
+    /// How old its state may be; absent when nobody knows.
+    pub staleness_ms: Option<u64>,
+    /// Records in the mirror.
+    pub records: u64,
+    /// Records that the upstream has, as last heard.
+    pub head_records: Option<u64>,
+    /// Bytes of all responses as stored.
+    pub stored_bytes: u64,
+    /// Why the last session with an upstream ended.
+    pub last_end: Option<String>,
+    /// Sessions begun.
+    pub sessions: u64,
+    /// Reconciliations begun.
+    pub reconciliations: u64,
+    /// Times that the mirror was not what the upstream has at the same position.
+    pub differences: u64,
+    /// Calls made for following.
+    pub round_trips: u64,
+    /// Bytes received by following.
+    pub received_bytes: u64,
+    /// Records received by following.
+    pub received_records: u64,
+    /// Nodes that follow this one.
+    pub followers: u64,
+}
+
 /// One step and status of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueItem {
@@ -358,7 +399,7 @@ impl From<EntryCount> for EntryCountItem {
 }
 
 /// A time as dataset-viewer writes one: UTC, no zone, a fraction of six digits unless it is zero.
-pub(super) fn time_text(time: TimestampMs) -> String {
+pub(crate) fn time_text(time: TimestampMs) -> String {
     let ms = i64::try_from(time.0).unwrap_or(i64::MAX);
     let time =
         chrono::DateTime::from_timestamp_millis(ms).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC);

@@ -1,0 +1,240 @@
+//! The replica: serves a copy of another node close to its readers.
+//!
+//! Owns the order in which its parts start and stop. It serves what it has from the first moment, also before any
+//! upstream was heard of; `/ready` says when a load balancer should send readers here. Refuses the data directory of
+//! another role: what is in it is no copy.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use bytes::Bytes;
+use outpost_model::limits::READY_CACHE_BYTES_MAX;
+use outpost_model::webhook::WebhookEvent;
+use outpost_storage::{AssetStore, FeedSource, Mirror, MirrorStore};
+use outpost_sync::adapter::MirrorTarget;
+use outpost_sync::wire::{self, Relay};
+use outpost_sync::{Follower, Freshness, NodeId, Server, StatusBoard, Upstream, relay};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::loops::{self, Loops};
+use super::{asset_store, scrub, store, sync_listener};
+use crate::clock;
+use crate::config::ReplicaConfig;
+use crate::http::frame::Frame;
+use crate::http::read::ReadState;
+use crate::http::response::MaxAges;
+use crate::http::routes::admin::wire::{NodeItem, ReplicaStatus, time_text};
+use crate::http::routes::admin::{Admin, ReplicaAdmin};
+use crate::http::routes::technical::StoreGauges;
+use crate::http::routes::webhook::{NotTaken, WebhookState, WebhookTaker};
+use crate::http::{App, AppState, Readiness, router, server};
+use crate::intake::Taken;
+use crate::metrics::Metrics;
+use crate::sync_api::{NodeDesk, PassingRelays};
+use crate::upstream::{self, ReplicaMisses};
+use crate::vantage::{Bounds, ReplicaVantage, SystemWallClock};
+
+/// What is open and shared between the parts that run.
+struct Parts {
+    mirror: MirrorStore,
+    assets: Arc<dyn AssetStore>,
+    upstreams: Vec<Arc<dyn Upstream>>,
+    freshness: Arc<Freshness>,
+    board: Arc<StatusBoard>,
+    target: Arc<MirrorTarget>,
+    server: Arc<Server>,
+    readiness: Arc<Readiness>,
+}
+
+/// Runs a replica until `stop`.
+///
+/// # Errors
+/// When a part cannot start.
+pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    refuse_other_roles(&config.data_dir)?;
+    let upstreams = upstream::connect(&config.upstreams, config.token.as_ref())?;
+    tracing::info!(upstreams = ?config.upstreams, "1/5 this replica follows {}", config.upstreams.join(", then "));
+    let (_room, has_room) = watch::channel(true);
+    let parts = Parts::open(&config, upstreams, has_room).await?;
+    let position = parts.mirror.position();
+    tracing::info!(%position, "2/5 the mirror in {} is open", config.data_dir.display());
+
+    let listener = server::bind(config.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}; choose another --listen", config.listen))?;
+    let address = listener.local_addr().context("failed to read the listening address")?;
+    let public_url =
+        config.public_url.clone().unwrap_or_else(|| format!("http://localhost:{}", address.port()));
+    let app = parts.app(&config, &public_url)?;
+    let http_stop = CancellationToken::new();
+    let frame = Arc::new(Frame::new(Arc::clone(&app)));
+    let http = tokio::spawn(server::serve(listener, frame, http_stop.clone()));
+    tracing::info!(address = %address, public_url, "3/5 serving on {address}, open {public_url}/healthcheck");
+    let others = parts.serve_others(&config, &app, &http_stop).await?;
+    tracing::info!(
+        "4/5 {}",
+        if others.is_some() { "other nodes can follow" } else { "nobody can follow this node" }
+    );
+
+    let loops = Loops::default();
+    loops.start(async move { app.read.follow_loop().await });
+    loops.start(parts.follower().run());
+    loops.start(scrub::run_mirror_loop(parts.mirror.clone()));
+    tracing::info!("5/5 following; the replica is up");
+
+    stop.cancelled().await;
+    parts.readiness.start_draining();
+    http_stop.cancel();
+    for server in [Some(http), others].into_iter().flatten() {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "an HTTP server ended by itself");
+        }
+    }
+    loops.end().await;
+    tracing::info!("the replica stops");
+    Ok(())
+}
+
+/// The directory of a node that computes is not a replica's.
+fn refuse_other_roles(data_dir: &Path) -> anyhow::Result<()> {
+    if data_dir.join("store").exists() {
+        bail!(
+            "{} belongs to a primary, which keeps its own store there; give this replica another --data-dir",
+            data_dir.display()
+        );
+    }
+    Ok(())
+}
+
+impl Parts {
+    async fn open(
+        config: &ReplicaConfig,
+        upstreams: Vec<Arc<dyn Upstream>>,
+        has_room: watch::Receiver<bool>,
+    ) -> anyhow::Result<Self> {
+        let mirror = store::open_mirror(&config.data_dir).await?;
+        let freshness = Arc::new(Freshness::new(Arc::new(SystemWallClock)));
+        let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::clone(&freshness)));
+        let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room));
+        Ok(Self {
+            assets: asset_store::open(&config.data_dir, None).await?,
+            server: Server::new(target.clone(), board.clone()),
+            mirror,
+            upstreams,
+            freshness,
+            board,
+            target,
+            readiness: Arc::default(),
+        })
+    }
+
+    fn follower(&self) -> Follower {
+        // Spreads the back-offs of many nodes.
+        let seed = self.board.me().0 as u64;
+        let (board, freshness) = (Arc::clone(&self.board), Arc::clone(&self.freshness));
+        Follower::new(self.target.clone(), self.upstreams.clone(), board, freshness, seed)
+    }
+
+    fn app(&self, config: &ReplicaConfig, public_url: &str) -> anyhow::Result<App> {
+        let mirror: Arc<dyn Mirror> = Arc::new(self.mirror.clone());
+        let misses = Arc::new(ReplicaMisses::new(self.upstreams.clone(), Arc::clone(&mirror)));
+        let bounds =
+            Bounds { staleness_max: config.staleness_max, visibility_age_max: config.visibility_age_max };
+        let vantage = ReplicaVantage::new(self.mirror.clone(), Arc::clone(&self.freshness), bounds);
+        let max_ages = MaxAges::new(config.limits.max_age_long_s, config.limits.max_age_short_s);
+        let public_url = public_url.to_owned();
+        let taker = Arc::new(Forwarding { upstreams: self.upstreams.clone() });
+        Ok(Arc::new(AppState {
+            read: ReadState::new(
+                mirror,
+                misses,
+                Arc::new(vantage),
+                public_url,
+                max_ages,
+                READY_CACHE_BYTES_MAX,
+            ),
+            assets: Arc::clone(&self.assets),
+            webhook: WebhookState { secret: config.webhook_secret.clone(), taker },
+            admin: Admin::Replica(Arc::new(ReplicaAdmin {
+                token: loops::admin_token(config.admin_token.as_ref(), &config.data_dir)?,
+                look: self.look(),
+            })),
+            metrics: Metrics::new(&router::paths()),
+            gauges: StoreGauges::new(None, config.data_dir.clone()),
+            feed: None,
+            readiness: Arc::clone(&self.readiness),
+        }))
+    }
+
+    /// Serves the feed to other nodes, when the node has a listener for them.
+    async fn serve_others(
+        &self,
+        config: &ReplicaConfig,
+        app: &App,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<JoinHandle<()>>> {
+        let Some(listener) = &config.sync else { return Ok(None) };
+        let Some(socket) = sync_listener::open(Some(listener)).await? else { return Ok(None) };
+        let relays = Arc::new(PassingRelays::new(self.upstreams.clone()));
+        let desk = Arc::new(NodeDesk::new(Arc::clone(app), relays));
+        Ok(Some(socket.serve(listener, Arc::clone(&self.server), desk, stop.clone())))
+    }
+
+    fn look(&self) -> Box<dyn Fn() -> ReplicaStatus + Send + Sync> {
+        let (mirror, board) = (self.mirror.clone(), Arc::clone(&self.board));
+        let (freshness, server) = (Arc::clone(&self.freshness), Arc::clone(&self.server));
+        let node = NodeItem {
+            role: "replica".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store: "mirror".to_owned(),
+            started_at: time_text(clock::now()),
+        };
+        Box::new(move || {
+            let (status, summary, head) = (board.status(), mirror.summary(), mirror.head());
+            ReplicaStatus {
+                node: node.clone(),
+                phase: status.phase.as_str().to_owned(),
+                upstream: status.upstream,
+                position: mirror.visible().to_string(),
+                head: status.head.map(|head| head.to_string()),
+                is_filled: mirror.visible().seq > 0,
+                staleness_ms: freshness.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                records: head.records,
+                head_records: status.head.map(|_| status.head_records),
+                stored_bytes: summary.stored_bytes,
+                last_end: status.last_end,
+                sessions: status.sessions,
+                reconciliations: status.reconciliations,
+                differences: status.differences,
+                round_trips: status.round_trips,
+                received_bytes: status.received_bytes,
+                received_records: status.received_records,
+                followers: server.followers() as u64,
+            }
+        })
+    }
+}
+
+/// Gives webhooks to the primary at once, and takes only what it took.
+struct Forwarding {
+    upstreams: Vec<Arc<dyn Upstream>>,
+}
+
+#[async_trait]
+impl WebhookTaker for Forwarding {
+    async fn take(&self, event: WebhookEvent, body: Bytes) -> Result<Taken, NotTaken> {
+        if event == WebhookEvent::Ignored {
+            return Ok(Taken::Ignored);
+        }
+        let relay = Relay { id: NodeId::random().0, body: body.to_vec(), hops: 0 };
+        match relay::send(&self.upstreams, relay).await {
+            Ok(wire::Taken::Applied(..) | wire::Taken::Ignored) => Ok(Taken::Queued),
+            Ok(wire::Taken::Refused(why) | wire::Taken::Later(why)) => Err(NotTaken::Failed(why)),
+            Err(error) => Err(NotTaken::Failed(error.to_string())),
+        }
+    }
+}
