@@ -22,7 +22,10 @@ use crate::sync_api::SyncToken;
 /// # Errors
 /// When an address cannot be used.
 pub fn connect(addresses: &[String], token: Option<&SyncToken>) -> anyhow::Result<Vec<Arc<dyn Upstream>>> {
-    addresses.iter().map(|address| connect_to(address, token).with_context(|| format!("--upstream {address}"))).collect()
+    addresses
+        .iter()
+        .map(|address| connect_to(address, token).with_context(|| format!("--upstream {address}")))
+        .collect()
 }
 
 fn connect_to(address: &str, token: Option<&SyncToken>) -> anyhow::Result<Arc<dyn Upstream>> {

@@ -59,7 +59,6 @@ impl Frame {
             Some(response) => response,
             None => self.answer(request, counting.as_ref()).await,
         };
-        self.app.read.covered().await;
         self.finish_headers(response.headers_mut(), origin);
         if let Some(counting) = counting {
             counting.finish(response.status(), started.elapsed());

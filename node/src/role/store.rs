@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use outpost_storage::{
-    Authority, EmbeddedStore, FeedSource, Mirror, MirrorStore, MongoConfig, MongoStore, Operations, StorageError,
+    Authority, EmbeddedStore, FeedSource, Mirror, MirrorStore, MongoConfig, MongoStore, Operations,
+    StorageError,
 };
 
 use crate::config::{MongoPlace, StorePlace};

@@ -96,7 +96,6 @@ impl Desk for NodeDesk {
             why: Why::Absent,
         };
         let result = self.app.read.find(missed).await;
-        self.app.read.covered().await;
         Ok(self.found(key.as_ref(), result))
     }
 
@@ -112,7 +111,7 @@ impl Desk for NodeDesk {
 
     async fn asset(&self, asset: wire::Asset) -> Result<Frames, Refusal> {
         let path = AssetPath::parse(&asset.path).map_err(|error| malformed(&error.to_string()))?;
-        let readable = self.app.read.check_public(&path.rows().dataset, Caller::Anonymous);
+        let readable = self.app.read.check_public(&path.rows().dataset, Caller::Anonymous).await;
         if readable.is_err() {
             return Ok(no_asset());
         }
