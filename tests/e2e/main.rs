@@ -13,6 +13,7 @@ mod primary;
 mod random;
 mod remote_hub;
 mod replica_faults;
+mod replica;
 mod sample;
 mod support;
 mod workers;

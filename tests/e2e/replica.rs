@@ -1,0 +1,221 @@
+//! A replica behind a primary: it mirrors, serves, survives, and keeps its promises to readers.
+
+use std::time::Duration;
+
+use outpost_harness::{NodeProcess, client, wait_until};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{BOUND, Setting, answers, get, get_json, wait_until_idle};
+
+const LISTEN: [&str; 2] = ["--sync-listen", "127.0.0.1:0"];
+
+/// The address for other nodes, as the node's log tells it.
+async fn sync_address(node: &NodeProcess) -> String {
+    let address = wait_until("the address for other nodes", BOUND, || async {
+        node.log_lines().iter().find_map(|line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            event.get("sync_address")?.as_str().map(str::to_owned)
+        })
+    });
+    format!("http://{}", address.await)
+}
+
+async fn replica(data: &std::path::Path, upstream: &str, options: &[&str]) -> NodeProcess {
+    let data = data.to_str().unwrap();
+    let mut arguments = vec!["--role", "replica", "--upstream", upstream, "--data-dir", data];
+    arguments.extend_from_slice(options);
+    NodeProcess::start(std::path::Path::new(env!("CARGO_BIN_EXE_node")), &arguments).await.unwrap()
+}
+
+fn setting() -> Setting {
+    let setting = Setting::new();
+    setting.write("org/first/train.csv", "text,label\nhello,0\nworld,1\n");
+    setting.write("org/second/data.jsonl", "{\"a\": 1}\n{\"a\": 2}\n");
+    setting
+}
+
+/// The position of an answer.
+async fn position(node: &NodeProcess) -> String {
+    let response = get(node, "/healthcheck").await;
+    response.headers()["x-sync-position"].to_str().unwrap().to_owned()
+}
+
+async fn wait_for_position(node: &NodeProcess, wanted: &str) {
+    wait_until("the replica to be where the primary is", BOUND, || async {
+        (position(node).await == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_answers_as_its_primary_does_and_goes_on_without_it() {
+    let setting = setting();
+    let primary = setting.start(&LISTEN).await;
+    wait_until_idle(&primary, 2).await;
+    let upstream = sync_address(&primary).await;
+    let copy = tempfile::tempdir().unwrap();
+    let node = replica(copy.path(), &upstream, &[]).await;
+    wait_for_position(&node, &position(&primary).await).await;
+    for dataset in ["org/first", "org/second"] {
+        assert_eq!(answers(&node, dataset).await, answers(&primary, dataset).await);
+    }
+    let response = get(&node, "/splits?dataset=org/first").await;
+    let staleness: u64 = response.headers()["x-sync-staleness"].to_str().unwrap().parse().unwrap();
+    assert!(staleness <= 10, "{staleness}");
+    assert!(!get(&primary, "/splits?dataset=org/first").await.headers().contains_key("x-sync-staleness"));
+
+    // A new dataset arrives, one that goes away goes.
+    setting.write("org/third/data.csv", "a\n1\n");
+    std::fs::remove_dir_all(setting.hub().join("org/second")).unwrap();
+    wait_until("the change to arrive", BOUND, || async {
+        let arrived = get(&node, "/first-rows?dataset=org/third&config=default&split=train").await.status();
+        let gone = get(&node, "/splits?dataset=org/second").await.status();
+        (arrived == StatusCode::OK && gone == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+
+    let before = answers(&node, "org/first").await;
+    primary.kill().unwrap();
+    assert_eq!(answers(&node, "org/first").await, before);
+    let (status, code, _) = get_json(&node, "/splits?dataset=org/unknown").await;
+    assert_eq!((status, code.as_deref()), (StatusCode::SERVICE_UNAVAILABLE, Some("UpstreamNotReached")));
+    // Killed and started again without an upstream it serves what it has, and says that it is not ready.
+    node.kill().unwrap();
+    let node = unready_replica(copy.path(), &upstream).await;
+    assert_eq!(answers(&node, "org/first").await, before);
+    let response = get(&node, "/splits?dataset=org/first").await;
+    assert_eq!(response.headers()["x-sync-staleness"], "unknown");
+    assert_eq!(get(&node, "/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(get(&node, "/healthcheck").await.status(), StatusCode::OK);
+}
+
+/// A replica that nobody waits for to be ready.
+async fn unready_replica(data: &std::path::Path, upstream: &str) -> NodeProcess {
+    let data = data.to_str().unwrap();
+    let arguments = ["--role", "replica", "--upstream", upstream, "--data-dir", data];
+    NodeProcess::start_unready(std::path::Path::new(env!("CARGO_BIN_EXE_node")), &arguments).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_reader_has_seen_at_the_primary_is_there_at_the_replica() {
+    let setting = setting();
+    let primary = setting.start(&LISTEN).await;
+    wait_until_idle(&primary, 2).await;
+    let copy = tempfile::tempdir().unwrap();
+    let node = replica(copy.path(), &sync_address(&primary).await, &[]).await;
+    for turn in 0..5 {
+        let path = format!("/first-rows?dataset=org/d{turn}&config=default&split=train");
+        setting.write(&format!("org/d{turn}/data.csv"), format!("a\n{turn}\n"));
+        let token = wait_until("the rows at the primary", BOUND, || async {
+            let response = get(&primary, &path).await;
+            let is_there = response.status() == StatusCode::OK;
+            is_there.then(|| response.headers()["x-sync-position"].to_str().unwrap().to_owned())
+        })
+        .await;
+        let request = client().get(format!("{}{path}", node.base_url())).header("x-sync-after", &token);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["rows"][0]["row"], json!({"a": turn}));
+    }
+    let wrong = client().get(format!("{}/splits?dataset=org/first", node.base_url()));
+    let wrong = wrong.header("x-sync-after", "yesterday").send().await.unwrap();
+    assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
+
+    // Nobody can answer from a state that does not exist yet.
+    let ahead = position(&primary).await;
+    let (epoch, seq) = ahead.split_once(':').unwrap();
+    let ahead = format!("{epoch}:{}", seq.parse::<u64>().unwrap() + 1_000);
+    let request = client().get(format!("{}/splits?dataset=org/first", node.base_url()));
+    let response = request.header("x-sync-after", ahead).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["x-error-code"], "StateNotReached");
+    assert!(response.headers().contains_key("retry-after"));
+
+    // Of this very moment only the primary can answer.
+    let request = client().get(format!("{}/splits?dataset=org/first", node.base_url()));
+    let response = request.header("cache-control", "max-age=0").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    primary.kill().unwrap();
+    let request = client().get(format!("{}/splits?dataset=org/first", node.base_url()));
+    let response = request.header("cache-control", "max-age=0").send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_miss_at_a_replica_is_answered_as_at_the_primary() {
+    let setting = setting();
+    let primary = setting.start(&LISTEN).await;
+    wait_until_idle(&primary, 2).await;
+    let copy = tempfile::tempdir().unwrap();
+    let node = replica(copy.path(), &sync_address(&primary).await, &[]).await;
+    for path in [
+        "/splits?dataset=org/nobody",
+        "/splits?dataset=a/b/c",
+        "/splits?dataset=org/first&config=other",
+        "/first-rows?dataset=org/first&config=default&split=other",
+        "/first-rows?dataset=org/first&config=a%2Fb&split=x",
+        "/splits",
+    ] {
+        assert_eq!(get_json(&node, path).await, get_json(&primary, path).await, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_follows_a_replica_and_one_that_follows_itself_is_told() {
+    let setting = setting();
+    let primary = setting.start(&["--sync-listen", "127.0.0.1:0", "--sync-token", "the-token"]).await;
+    wait_until_idle(&primary, 2).await;
+    let (near, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let token = ["--sync-token", "the-token", "--sync-listen", "127.0.0.1:0"];
+    let middle = replica(near.path(), &sync_address(&primary).await, &token).await;
+    let edge = replica(far.path(), &sync_address(&middle).await, &token).await;
+    wait_for_position(&edge, &position(&primary).await).await;
+    assert_eq!(answers(&edge, "org/first").await, answers(&primary, "org/first").await);
+    let unknown = "/splits?dataset=org/nobody";
+    assert_eq!(get_json(&edge, unknown).await, get_json(&primary, unknown).await);
+
+    // Started again at a fixed place, the one in the middle follows the one behind it.
+    let upstream = sync_address(&edge).await;
+    middle.kill().unwrap();
+    let arguments =
+        ["--role", "replica", "--upstream", &upstream, "--data-dir", near.path().to_str().unwrap()];
+    let arguments = [&arguments[..], &token].concat();
+    let looped = NodeProcess::start_unready(std::path::Path::new(env!("CARGO_BIN_EXE_node")), &arguments);
+    let looped = looped.await.unwrap();
+    assert_eq!(answers(&looped, "org/first").await, answers(&primary, "org/first").await);
+}
+
+#[tokio::test]
+async fn kills_in_the_middle_of_changes_leave_nodes_that_agree() {
+    let setting = setting();
+    let primary = setting.start(&LISTEN).await;
+    let upstream = sync_address(&primary).await;
+    let copy = tempfile::tempdir().unwrap();
+    for turn in 0..6 {
+        setting.write(&format!("many/d{turn}/data.csv"), format!("a\n{turn}\n"));
+        let node = unready_replica(copy.path(), &upstream).await;
+        tokio::time::timeout(Duration::from_millis(150 * turn), get(&node, "/healthcheck")).await.ok();
+        node.kill().unwrap();
+    }
+    wait_until_idle(&primary, 8).await;
+    let node = replica(copy.path(), &upstream, &[]).await;
+    wait_for_position(&node, &position(&primary).await).await;
+    for turn in 0..6 {
+        let dataset = format!("many/d{turn}");
+        assert_eq!(answers(&node, &dataset).await, answers(&primary, &dataset).await);
+    }
+}
+
+#[tokio::test]
+async fn the_directory_of_a_primary_is_no_replicas() {
+    let setting = setting();
+    setting.start(&LISTEN).await.kill().unwrap();
+    let data = setting.data();
+    let arguments =
+        ["--role", "replica", "--upstream", "http://127.0.0.1:9", "--data-dir", data.to_str().unwrap()];
+    let refused = NodeProcess::start(std::path::Path::new(env!("CARGO_BIN_EXE_node")), &arguments).await;
+    let message = refused.err().unwrap().to_string();
+    assert!(message.contains("belongs to a primary"), "{message}");
+}
