@@ -118,6 +118,8 @@ impl Config {
     pub fn resolve(cli: &Cli, variables: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let environment = Environment::new(variables);
         let fly = Fly::detect(&environment);
+        values::parse_duration("--max-staleness", &cli.max_staleness)?;
+        values::parse_duration("--max-visibility-age", &cli.max_visibility_age)?;
         match resolve_role(cli, fly.as_ref())? {
             Role::Primary => PrimaryConfig::resolve(cli, &environment, fly.as_ref())
                 .map(|config| Self::Primary(Box::new(config))),

@@ -19,7 +19,7 @@ fn resolve_any(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config,
 fn resolve_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<PrimaryConfig, String> {
     match resolve_any(arguments, variables)? {
         Config::Primary(config) => Ok(*config),
-        Config::Worker(config) => Err(format!("not a primary: {config:?}")),
+        other => Err(format!("not a primary: {other:?}")),
     }
 }
 
@@ -28,7 +28,7 @@ fn resolve_worker(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Work
     let needed = ["--role", "worker", "--store", "mongodb://db", "--assets", "/srv/assets"];
     match resolve_any(&[&needed, arguments].concat(), variables)? {
         Config::Worker(config) => Ok(*config),
-        Config::Primary(config) => Err(format!("not a worker: {config:?}")),
+        other => Err(format!("not a worker: {other:?}")),
     }
 }
 
@@ -141,13 +141,42 @@ fn on_fly_a_primary_outside_of_the_primary_region_is_refused() {
     }
 }
 
+/// A replica with the option that every replica needs.
+fn resolve_replica(arguments: &[&str], variables: &[(&str, &str)]) -> Result<ReplicaConfig, String> {
+    match resolve_any(&[&["--role", "replica"], arguments].concat(), variables)? {
+        Config::Replica(config) => Ok(*config),
+        other => Err(format!("not a replica: {other:?}")),
+    }
+}
+
 #[test]
-fn what_is_not_built_says_so_and_what_works() {
-    for arguments in
-        [&["--role", "replica", "--upstream", "http://x:1"][..], &["--sync-listen", "127.0.0.1:8001"]]
-    {
-        let message = resolve(arguments).unwrap_err();
-        assert!(message.contains("is not built yet") && message.contains("node --hub"), "{message}");
+fn a_replica_follows_its_upstreams_in_the_order_given() {
+    let given = ["--upstream", "http://a:8001/,https://b", "--upstream", "http://[::1]:8001"];
+    let config = resolve_replica(&given, &[]).unwrap();
+    assert_eq!(config.upstreams, ["http://a:8001", "https://b", "http://[::1]:8001"]);
+    assert_eq!((config.sync, config.staleness_max), (None, Duration::from_secs(60)));
+    assert_eq!(config.visibility_age_max, Duration::from_secs(3_600));
+    let fly = resolve_replica(&[], &[("FLY_APP_NAME", "viewer")]).unwrap();
+    assert_eq!(fly.upstreams, ["http://primary.process.viewer.internal:8001"]);
+}
+
+#[test]
+fn a_replica_needs_an_upstream_and_takes_no_option_of_those_that_compute() {
+    for (arguments, named) in [
+        (&[][..], "--upstream"),
+        (&["--upstream", "primary:8001"], "--upstream"),
+        (&["--upstream", "http://a/b"], "--upstream"),
+        (&["--upstream", "http://a", "--hub", "."], "--hub"),
+        (&["--upstream", "http://a", "--store", "embedded"], "--store"),
+        (&["--upstream", "http://a", "--workers", "1"], "--workers"),
+        (&["--upstream", "http://a", "--queue", "splits"], "--queue"),
+        (&["--upstream", "http://a", "--assets", "x"], "--assets"),
+        (&["--upstream", "http://a", "--sync-listen", "0.0.0.0:1"], "--sync-token"),
+        (&["--upstream", "http://a", "--sync-token", "two words"], "--sync-token"),
+        (&["--upstream", "http://a", "--max-visibility-age", "long"], "--max-visibility-age"),
+    ] {
+        let message = resolve_replica(arguments, &[]).unwrap_err();
+        assert!(message.contains(named) && !message.contains('\n'), "{message}");
     }
 }
 

@@ -39,7 +39,7 @@ impl Frame {
     /// The API over this state.
     #[must_use]
     pub fn new(app: App) -> Self {
-        let router = router::router(app.clone());
+        let router = router::router(&app);
         let in_flight = Semaphore::new(limits::REQUESTS_IN_FLIGHT_MAX);
         Self { app, router, in_flight, position: RwLock::new(None) }
     }

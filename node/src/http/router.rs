@@ -38,7 +38,7 @@ pub fn template_of(path: &str) -> &str {
 }
 
 /// The routes over their state.
-pub fn router(app: App) -> Router {
+pub fn router(app: &App) -> Router {
     Router::new()
         .route("/splits", get(steps::splits))
         .route("/first-rows", get(steps::first_rows))
@@ -51,6 +51,6 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(technical::metrics))
         .fallback(technical::not_found)
         .method_not_allowed_fallback(technical::method_not_allowed)
-        .with_state(Arc::clone(&app))
-        .merge(admin::routes(&app))
+        .with_state(Arc::clone(app))
+        .merge(admin::routes(app))
 }
