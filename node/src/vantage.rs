@@ -3,9 +3,10 @@
 //! Owns the two kinds of it: at the origin everything is of now, or as old as the database's feed says; at a replica
 //! the follower knows. A history that the origin does not know is one that ended before its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use outpost_model::Position;
 use outpost_storage::{FeedSource, Mirror, MirrorStore};
 use outpost_sync::promise::{Here, Role, decide};
 use outpost_sync::{Freshness, NodeId, Standing, WallClock};
@@ -133,14 +134,28 @@ impl WallClock for SystemWallClock {
 /// A primary's standing among nodes: it is the origin.
 pub struct OriginStanding {
     node: NodeId,
+    mirror: Arc<dyn Mirror>,
     vantage: Arc<OriginVantage>,
+    /// When everything that readers see was last known to be on disk, and where that was.
+    level: Mutex<Option<(Position, Instant)>>,
 }
 
 impl OriginStanding {
     /// Under a new name.
     #[must_use]
-    pub fn new(vantage: Arc<OriginVantage>) -> Self {
-        Self { node: NodeId::random(), vantage }
+    pub fn new(mirror: Arc<dyn Mirror>, vantage: Arc<OriginVantage>) -> Self {
+        Self { node: NodeId::random(), mirror, vantage, level: Mutex::default() }
+    }
+
+    /// How far what is on disk at `at` may be behind what readers see.
+    fn behind(&self, at: &Position) -> Option<Duration> {
+        let now = Instant::now();
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mirror.visible() == *at {
+            *level = Some((*at, now));
+        }
+        let (position, since) = (*level)?;
+        (at.covers(&position) == Some(true)).then(|| now.duration_since(since))
     }
 }
 
@@ -153,7 +168,8 @@ impl Standing for OriginStanding {
         vec![self.node]
     }
 
-    fn age_ms(&self) -> Option<u64> {
-        self.vantage.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    fn age_ms(&self, at: &Position) -> Option<u64> {
+        let age = self.vantage.age()?.saturating_add(self.behind(at)?);
+        Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
 }

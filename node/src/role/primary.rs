@@ -181,7 +181,7 @@ impl Parts {
         let Some(listener) = &config.sync else { return Ok(None) };
         let Some(socket) = sync_listener::open(Some(listener)).await? else { return Ok(None) };
         let source: Arc<dyn Source> = Arc::new(FeedStore::new(Arc::clone(&self.source)));
-        let standing = Arc::new(OriginStanding::new(Arc::clone(&self.vantage)));
+        let standing = Arc::new(OriginStanding::new(Arc::clone(&self.mirror), Arc::clone(&self.vantage)));
         let relays = Arc::new(OriginRelays::new(Arc::clone(&self.intake)));
         let desk = Arc::new(NodeDesk::new(Arc::clone(app), relays));
         Ok(Some(socket.serve(listener, Server::new(source, standing), desk, stop.clone())))

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response, StatusCode};
-use outpost_storage::Authority;
+use outpost_storage::{Authority, QueueStats};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
