@@ -36,7 +36,7 @@ impl Standing for Origin {
         vec![self.0]
     }
 
-    fn age_ms(&self, _at: &outpost_model::Position) -> Option<u64> {
+    fn age_ms(&self, _at: &Position) -> Option<u64> {
         Some(0)
     }
 }
