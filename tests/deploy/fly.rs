@@ -107,6 +107,41 @@ fn the_primary_takes_every_option_and_variable_and_listens_where_the_proxy_conne
 }
 
 #[test]
+fn a_replica_is_told_nothing_but_its_group_and_the_token_and_follows_the_primary() {
+    let fly = fly();
+    let (app, region) = (text(&fly, "app"), text(&fly, "primary_region"));
+    let environment = machine("replica", &app, "nrt", &region);
+    let Config::Replica(config) = resolve(&arguments("replica"), &environment).unwrap() else {
+        panic!("not a replica")
+    };
+    // A name of the private network, resolved at each connection: addresses there change.
+    assert_eq!(config.upstreams, [format!("http://primary.process.{app}.internal:{SYNC_PORT}")]);
+    assert!(config.token.is_some() && config.sync.is_none());
+    let port = u16::try_from(at(&fly, "http_service.internal_port").as_integer().unwrap()).unwrap();
+    assert_eq!(config.listen, Listen::Everywhere(port));
+    assert_eq!(config.public_url, Some(format!("https://{app}.fly.dev")));
+    assert_eq!(
+        config.data_dir.to_str(),
+        of_group(&tables(&fly, "mounts"), "replica")["destination"].as_str()
+    );
+    // Past either, the replica is of no use to readers.
+    assert_eq!(config.staleness_max, config.visibility_age_max);
+}
+
+#[test]
+fn the_primary_listens_for_replicas_on_the_private_network() {
+    let fly = fly();
+    let (app, region) = (text(&fly, "app"), text(&fly, "primary_region"));
+    let environment = machine("primary", &app, &region, &region);
+    let Config::Primary(config) = resolve(&arguments("primary"), &environment).unwrap() else {
+        panic!("not a primary")
+    };
+    let listener = config.sync.unwrap();
+    assert_eq!(listener.listen, Listen::Everywhere(u16::try_from(SYNC_PORT).unwrap()));
+    assert!(listener.token.is_some());
+}
+
+#[test]
 fn a_primary_in_another_region_refuses_to_start_as_it_would_begin_a_second_history() {
     let message = resolve(&arguments("primary"), &machine("primary", "viewer", "nrt", "ams")).unwrap_err();
     assert!(message.contains("primary region ams"), "{message}");
