@@ -78,18 +78,21 @@ pub async fn reads_beside_a_sync(entries: usize) -> anyhow::Result<()> {
     replica.store.flushed().await?;
     replica.stop();
     let idle = read_for(&replica.store, entries, || false, 20_000).await?;
-    records::fill(&source.store, entries..3 * entries, BYTES, |_| 0)?;
+    // More than the log keeps, so that it comes in through a stage.
+    let goal = entries + entries * 5 / 2;
+    records::fill(&source.store, entries..goal, BYTES, |_| 0)?;
     source.store.flushed().await?;
     let before = replica.board.status().reconciliations;
     replica.follow(source.upstream()?);
-    let (store, goal) = (replica.store.clone(), 3 * entries as u64);
-    let busy = read_for(&replica.store, entries, move || store.visible().seq == goal, usize::MAX).await?;
+    let (store, seq) = (replica.store.clone(), goal as u64);
+    let busy = read_for(&replica.store, entries, move || store.visible().seq == seq, usize::MAX).await?;
     let staged = replica.board.status().reconciliations - before;
     let figures = |took: &[Duration]| {
         format!("p50 {:.0?}, p99 {:.0?} ({} reads)", percentile(took, 50), percentile(took, 99), took.len())
     };
     row("reads from the store, idle", &figures(&idle));
-    row(&format!("reads while {} entries come in, {staged} reconciliations", 2 * entries), &figures(&busy));
+    let what = format!("reads while {} entries come in, {staged} reconciliations", goal - entries);
+    row(&what, &figures(&busy));
     Ok(())
 }
 
@@ -141,6 +144,7 @@ pub async fn switch(entries: usize, changed: usize) -> anyhow::Result<()> {
     replica.follow(second.upstream()?);
     replica.stands_at(seq).await?;
     let took = began.elapsed();
+    replica.store.flushed().await?;
     ensure!(replica.store.head().set_hash == second.store.head().set_hash, "the stores differ");
     let (calls, sent, received) = replica.counts.read();
     let share = 100.0 * (sent + received) as f64 / full_copy as f64;

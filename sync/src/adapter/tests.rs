@@ -35,7 +35,7 @@ impl Standing for Origin {
         vec![NodeId(1)]
     }
 
-    fn age_ms(&self) -> Option<u64> {
+    fn age_ms(&self, _: &Position) -> Option<u64> {
         Some(0)
     }
 }
