@@ -116,6 +116,10 @@ impl Draft<'_> {
         (self.meta.position_hash, self.meta.position_records) =
             (self.meta.set_hash, self.meta.entries + self.meta.datasets);
         if self.meta.epoch == self.meta.filling_epoch {
+            if self.meta.seq == 0 && self.changed == 0 {
+                // Filled part by part: the log does not know what was deleted before.
+                self.restart_log(seq)?;
+            }
             self.meta.seq = self.meta.seq.max(seq);
             return Ok(());
         }

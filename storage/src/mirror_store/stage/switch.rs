@@ -114,9 +114,12 @@ fn draft_listed(core: &Core, changes: &[MirrorChange], target: &Target) -> Resul
     draft.reach(Some(target.position.seq))?;
     draft.take_over(&target.left);
     let is_other_history = core.meta.epoch != target.position.epoch.0;
-    if draft.changed > 0 && (is_other_history || told >= target.position.seq) {
+    // What came and went between the two positions is in no stage, so a follower from there cannot be told of it. At one
+    // and the same position there is no seq to tell at: that followers differ they learn from the set hash.
+    let is_next = !is_other_history && target.position.seq == told.saturating_add(1);
+    if !is_next && (draft.changed > 0 || target.position.seq > told) {
         draft.telling = Telling::Never;
-        draft.restart_log(target.position.seq.max(told.saturating_add(1)))?;
+        draft.restart_log(target.position.seq)?;
     }
     draft.tell(told, target.position.seq);
     draft.trim_log(core.log_limits)?;
@@ -162,7 +165,6 @@ fn switch_layer(
     drafted: &mut Drafted,
     target: &Target,
 ) -> Result<(Applied, Vec<u64>), StorageError> {
-    let told = told_up_to(&core.meta, target);
     drafted.draft(store, |draft| {
         draft.reach(Some(target.position.seq))?;
         draft.take_over(&target.left);
@@ -173,7 +175,7 @@ fn switch_layer(
     }
     let mut meta = drafted.meta.clone();
     (meta.log_records, meta.log_bytes, meta.log_last) = (0, 0, (0, 0));
-    meta.log_floor = target.position.seq.max(told.saturating_add(1));
+    meta.log_floor = target.position.seq;
     if let Some(cursor) = &target.cursor {
         meta.cursor = Some(cursor.to_vec());
     }
