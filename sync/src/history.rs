@@ -5,6 +5,7 @@
 
 use outpost_model::{Epoch, Position, limits};
 
+use crate::mutation::{Mutation, is_planted};
 use crate::node_id::NodeId;
 use crate::wire;
 
@@ -70,7 +71,7 @@ pub struct Mine<'a> {
 /// that wait for each other would never part.
 #[must_use]
 pub fn is_adrift(theirs: &wire::Head) -> bool {
-    theirs.path.first() == Some(&NodeId::NOBODY.0)
+    !is_planted(Mutation::FollowsANodeAdrift) && theirs.path.first() == Some(&NodeId::NOBODY.0)
 }
 
 /// Whether the upstream's way from the origin can be one that leads on to this node.
@@ -113,7 +114,8 @@ pub fn check(mine: &Mine<'_>, theirs: &wire::Head) -> Result<(), Unfit> {
     }
     let they_left_mine = theirs.left.contains(&mine.position.epoch.0);
     let i_left_theirs = mine.left.contains(&epoch);
-    if they_left_mine || (is_origin && !i_left_theirs) {
+    let is_anything_taken = is_planted(Mutation::FollowsAHistoryThatWasLeft);
+    if they_left_mine || (is_origin && !i_left_theirs) || is_anything_taken {
         return Ok(());
     }
     Err(Unfit::History { theirs: epoch, mine: mine.position.epoch })

@@ -11,6 +11,8 @@ pub mod frame;
 pub mod freshness;
 pub mod history;
 pub mod http;
+#[doc(hidden)]
+pub mod mutation;
 pub mod node_id;
 pub mod promise;
 pub mod ranges;

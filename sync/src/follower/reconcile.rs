@@ -9,6 +9,7 @@ use outpost_model::{Epoch, Position, limits};
 use super::status::Phase;
 use super::{End, Follower};
 use crate::call::{Answer, Call, CallError, Upstream, unexpected};
+use crate::mutation::{Mutation, is_planted};
 use crate::ranges;
 use crate::record::{self, Change, subject_to_wire};
 use crate::source::{Batch, Stage, StageError};
@@ -224,6 +225,7 @@ impl Follower {
             let subjects = self.target.subjects_of(items).await?.into_iter().flatten();
             let is_replaced = |subject: &Changed| match &*place {
                 Place::Live => false,
+                Place::Staged(_) if is_planted(Mutation::GoneDeletesWhatWasReplaced) => false,
                 Place::Staged(stage) => stage.holds(subject),
             };
             let lost: Vec<_> = subjects

@@ -15,6 +15,7 @@ use super::status::Phase;
 use super::{Begin, End, Follower, Past, Resort};
 use crate::call::{Answer, Call, CallError, RefusalCode, Upstream, unexpected};
 use crate::history::{self, Unfit};
+use crate::mutation::{Mutation, is_planted};
 use crate::record;
 use crate::wire::{self, Message};
 
@@ -171,6 +172,8 @@ impl Follower {
                 if let Err(end) = self.heard(&head) {
                     return end;
                 }
+                let is_late = is_planted(Mutation::AgeCountsFromTheAnswer);
+                let asked = if is_late { self.freshness.moment() } else { asked };
                 if let Some(age_ms) = head.age_ms {
                     let position = record::position((head.epoch, head.seq));
                     let age = Duration::from_millis(age_ms);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use outpost_model::Position;
 
 use crate::freshness::Freshness;
+use crate::mutation::{Mutation, is_planted};
 use crate::node_id::NodeId;
 use crate::record;
 use crate::server::Standing;
@@ -105,7 +106,7 @@ impl StatusBoard {
 
     /// Whether the upstream has no way from the origin.
     pub(super) fn is_adrift(&self) -> bool {
-        self.lock().path.first() == Some(&NodeId::NOBODY)
+        !is_planted(Mutation::FollowsANodeAdrift) && self.lock().path.first() == Some(&NodeId::NOBODY)
     }
 
     pub(super) fn ended(&self, cause: &str) {
@@ -136,6 +137,9 @@ impl Standing for StatusBoard {
 
     fn age_ms(&self, at: &Position) -> Option<u64> {
         let age_ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        if is_planted(Mutation::AgeOfWhatReadersSee) {
+            return self.freshness.age().map(age_ms);
+        }
         self.freshness.age_at(at).map(age_ms)
     }
 }

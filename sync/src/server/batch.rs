@@ -11,6 +11,7 @@ use outpost_model::items::{Changed, SetHash, subject_bytes};
 use outpost_model::limits;
 
 use crate::frame;
+use crate::mutation::{Mutation, is_planted};
 use crate::record::{Record, subject_to_wire};
 use crate::source::{Source, StoreError};
 use crate::wire;
@@ -53,7 +54,8 @@ pub(super) async fn after(source: &dyn Source, after: u64) -> Result<Option<Enco
     }
     loop {
         let Some(later) = source.changed_since(draft.end).await? else { return Ok(None) };
-        if !later.iter().any(|subject| draft.read.contains_key(subject)) {
+        let is_exact = !later.iter().any(|subject| draft.read.contains_key(subject));
+        if is_exact || is_planted(Mutation::BatchIsNotExact) {
             return Ok(Some(draft.encode()));
         }
         // A change that is not part of the history yet, or not on disk: soon it is.
@@ -146,6 +148,7 @@ impl Draft {
             bytes += length.max(1);
             match record {
                 Some(record) => message.puts.push((seq, record.to_wire())),
+                None if is_planted(Mutation::TailSkipsDeletions) => {}
                 None => message.deleted.push((seq, subject_to_wire(&subject))),
             }
         }
@@ -153,6 +156,9 @@ impl Draft {
             frames.push(frame::encode(&message.into()));
         }
         frames.push(frame::encode(&wire::Reached { seq: end, set_hash }.into()));
+        if is_planted(Mutation::ReachedComesEarly) {
+            frames.rotate_right(1);
+        }
         Encoded { frames, end }
     }
 }

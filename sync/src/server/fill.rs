@@ -10,6 +10,7 @@ use outpost_model::items::{Changed, Item, ItemRange};
 use outpost_model::limits;
 
 use super::{Ended, Out, Server};
+use crate::mutation::{Mutation, is_planted};
 use crate::record::{self, subject_from_wire, subject_to_wire};
 use crate::source::Source;
 use crate::wire;
@@ -72,6 +73,7 @@ async fn send_records(
         let mut message = wire::Records::default();
         for (subject, record) in now.iter().zip(records) {
             match record {
+                Some(_) if is_planted(Mutation::FillDropsARecord) && message.puts.len() == 1 => {}
                 Some(record) => message.puts.push((seq, record.to_wire())),
                 None if tells_absence => message.deleted.push((seq, subject_to_wire(subject))),
                 None => {}

@@ -12,4 +12,7 @@ pub mod state;
 pub mod store;
 pub mod truth;
 
+/// Seeds that are run in CI: from 0 on.
+pub const SEEDS: u64 = 500;
+
 pub use cluster::{Outcome, run};

@@ -1,6 +1,14 @@
-//! Seeds in CI.
+//! The seeds of CI. Another set: `OUTPOST_SIM_SEEDS=5000 cargo test -p outpost-sim --test seeds`; one, with its trace:
+//! `OUTPOST_SIM_SEED=7 cargo test -p outpost-sim --test seeds no_seed -- --nocapture`.
 
-use outpost_sim::run;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use outpost_sim::{SEEDS, run};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
 
 #[test]
 fn a_seed_is_one_run() {
@@ -11,19 +19,30 @@ fn a_seed_is_one_run() {
 
 #[test]
 fn no_seed_breaks_a_promise() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let one = number("OUTPOST_SIM_SEED");
-    let count = number("OUTPOST_SIM_SEEDS").unwrap_or(20);
-    let seeds = one.map_or(0..count, |seed| seed..seed + 1);
-    let mut failed = Vec::new();
-    for seed in seeds {
-        let outcome = run(seed, one.is_some());
-        for line in &outcome.lines {
-            eprintln!("{line}");
+    let (first, end) = match one {
+        Some(seed) => (seed, seed + 1),
+        None => (0, number("OUTPOST_SIM_SEEDS").unwrap_or(SEEDS)),
+    };
+    let (next, failed) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= end {
+                        return;
+                    }
+                    let outcome = run(seed, one.is_some());
+                    outcome.lines.iter().for_each(|line| eprintln!("{line}"));
+                    if let Some(first) = outcome.violations.first() {
+                        let again = "cargo test -p outpost-sim --test seeds no_seed -- --nocapture";
+                        failed.lock().unwrap().push(format!("OUTPOST_SIM_SEED={seed} {again}\n    {first}"));
+                    }
+                }
+            });
         }
-        if let Some(first) = outcome.violations.first() {
-            failed.push(format!("OUTPOST_SIM_SEED={seed} cargo test -p outpost-sim -- no_seed: {first}"));
-        }
-    }
-    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), end - first, failed.join("\n"));
 }
