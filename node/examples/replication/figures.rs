@@ -145,6 +145,10 @@ pub async fn switch(entries: usize, changed: usize) -> anyhow::Result<()> {
     replica.stands_at(seq).await?;
     let took = began.elapsed();
     replica.store.flushed().await?;
+    ensure!(
+        replica.board.status().reconciliations > 1,
+        "the log was of use: take more entries than it keeps"
+    );
     ensure!(replica.store.head().set_hash == second.store.head().set_hash, "the stores differ");
     let (calls, sent, received) = replica.counts.read();
     let share = 100.0 * (sent + received) as f64 / full_copy as f64;

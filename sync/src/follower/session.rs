@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost_model::items::SetHash;
-use outpost_model::limits;
+use outpost_model::{Position, limits};
 use tokio::time::Instant;
 
 use super::gather::Gather;
@@ -131,6 +131,8 @@ impl Follower {
             Message::Reached(reached) => {
                 gather.finish(reached.seq, reached.set_hash.map(SetHash::from_bytes)).await?;
                 self.freshness.stands_at(self.target.visible());
+                let reached_at = Position { seq: reached.seq, ..self.target.visible() };
+                self.prove(reached_at, reached.set_hash)?;
             }
             other => return Err(unexpected(&other).into()),
         }
@@ -152,12 +154,17 @@ impl Follower {
         // The answer to a question may be older than what the tail brought meanwhile: its seq says nothing here.
         history::check_way(self.board.me(), head)?;
         self.board.heard(head);
-        let (position, set_hash) = self.target.visible_hash();
         let theirs = record::position((head.epoch, head.seq));
-        if theirs.epoch != position.epoch {
+        if theirs.epoch != self.target.visible().epoch {
             return Err(End::Ended);
         }
-        if theirs == position && head.set_hash.is_some_and(|theirs| theirs != set_hash.to_bytes()) {
+        self.prove(theirs, head.set_hash)
+    }
+
+    /// At the position of the upstream's set hash the mirror's must be the same.
+    fn prove(&self, at: Position, theirs: Option<[u8; 32]>) -> Result<(), End> {
+        let (position, mine) = self.target.visible_hash();
+        if position == at && theirs.is_some_and(|theirs| theirs != mine.to_bytes()) {
             self.board.change(|status| status.differences += 1);
             return Err(End::Differs);
         }
