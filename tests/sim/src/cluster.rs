@@ -3,6 +3,7 @@
 //! Owns the course of a run: nodes start, the origin commits, readers read, faults strike; then everything is healed and
 //! all nodes must become equal within a bound of the simulated time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::content::Content;
 use crate::network::Network;
 use crate::node::Node;
 use crate::reader::{Nodes, World};
+use crate::state::State;
 use crate::store::CrashPoint;
 use crate::truth::{Truth, short};
 
@@ -61,6 +63,16 @@ struct Cluster {
     down: Vec<(Instant, usize)>,
     crashes: (mpsc::UnboundedSender<usize>, mpsc::UnboundedReceiver<usize>),
     tasks: Vec<JoinHandle<()>>,
+    backup: Backup,
+    /// Whether the origin runs over its backup.
+    is_restored: Arc<AtomicBool>,
+}
+
+/// The backup of the origin that some seeds put back.
+enum Backup {
+    Never,
+    Wanted,
+    Taken(Box<State>),
 }
 
 impl Cluster {
@@ -85,6 +97,8 @@ impl Cluster {
             down: Vec::new(),
             crashes: mpsc::unbounded_channel(),
             tasks: Vec::new(),
+            backup: if seed % 10 == 9 { Backup::Wanted } else { Backup::Never },
+            is_restored: Arc::default(),
         }
     }
 
@@ -149,6 +163,7 @@ impl Cluster {
 
     fn write(&mut self) -> impl Future<Output = ()> + Send + 'static {
         let (nodes, content) = (Arc::clone(&self.nodes), Arc::clone(&self.content));
+        let is_restored = Arc::clone(&self.is_restored);
         let mut random = self.random.fork();
         let gap_ms_max = [5, 50, 500, 5_000][random.usize(..4)];
         async move {
@@ -156,6 +171,9 @@ impl Cluster {
                 sleep(Duration::from_millis(random.u64(0..=gap_ms_max))).await;
                 let nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(origin) = nodes[0].running() else { continue };
+                if is_restored.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let now_ms = outpost_sync::WallClock::now_ms(&*nodes[0].wall);
                 let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
                 origin.store.commit(|state, seq| content.changes(state, seq, now_ms));
@@ -194,6 +212,7 @@ impl Cluster {
             }
             let now = Instant::now();
             if now >= next {
+                self.back_up_origin();
                 self.strike();
                 next = now + Duration::from_millis(self.random.u64(1..=gap_ms_max));
             }
@@ -206,10 +225,47 @@ impl Cluster {
             self.down.iter().filter(|(back, _)| *back <= now).map(|(_, node)| *node).collect();
         self.down.retain(|(back, _)| *back > now);
         for number in due {
-            if number == 0 && self.random.u8(..3) == 0 {
+            if number == 0 && !self.restore_origin() && self.random.u8(..3) == 0 {
                 self.rebuild_origin();
             }
             self.start(number);
+        }
+    }
+
+    /// Puts a backup back in place of the origin's disk, once; the next time the operator gives it a new history, as the
+    /// replicas' refusal says. Whether either was done.
+    fn restore_origin(&mut self) -> bool {
+        if self.is_restored.swap(false, Ordering::SeqCst) {
+            self.rebuild_origin();
+            return true;
+        }
+        let Backup::Taken(backup) = &self.backup else { return false };
+        let backup = backup.clone();
+        let is_older = self.with(0, |node, (_, truth)| {
+            let (old, disk) = (backup.position, node.disk.position);
+            let is_older = old.epoch == disk.epoch && old.seq < disk.seq;
+            if is_older {
+                truth.lost_history(&format!(
+                    "the origin is put back from {} to {}",
+                    short(&disk),
+                    short(&old)
+                ));
+                node.disk = *backup;
+            }
+            is_older
+        });
+        if is_older {
+            self.backup = Backup::Never;
+            self.is_restored.store(true, Ordering::SeqCst);
+        }
+        is_older
+    }
+
+    fn back_up_origin(&mut self) {
+        if matches!(self.backup, Backup::Wanted)
+            && let Some(origin) = self.with(0, |node, _| node.running())
+        {
+            self.backup = Backup::Taken(Box::new(origin.store.on_disk(Clone::clone)));
         }
     }
 
@@ -266,6 +322,9 @@ impl Cluster {
     /// Everything is well again; all must become equal.
     async fn heal(&mut self) {
         self.truth.note("healed");
+        if self.is_restored.load(Ordering::SeqCst) {
+            self.crash(0, 0);
+        }
         self.network.heal();
         // A crash that still waits for its step may come.
         let began = Instant::now();
@@ -295,6 +354,9 @@ impl Cluster {
 
     fn start_due_all(&mut self) {
         for (_, number) in std::mem::take(&mut self.down) {
+            if number == 0 && self.is_restored.swap(false, Ordering::SeqCst) {
+                self.rebuild_origin();
+            }
             self.start(number);
         }
     }

@@ -26,6 +26,8 @@ struct Inner {
     trace: blake3::Hasher,
     lines: Vec<String>,
     checks: u64,
+    /// Whether the origin lost what it had told: what is the newest nobody can say then.
+    is_history_lost: bool,
 }
 
 /// See the module.
@@ -86,6 +88,12 @@ impl Truth {
         self.note(&format!("VIOLATION: {what}"));
         let line = format!("at {} ms: {what}", self.now_ms());
         self.lock().violations.push(line);
+    }
+
+    /// The origin lost a part of its history without knowing.
+    pub fn lost_history(&self, event: &str) {
+        self.note(event);
+        self.lock().is_history_lost = true;
     }
 
     /// The origin begins a history with a state, which may be empty.
@@ -214,6 +222,9 @@ impl Inner {
                 short(&told.from),
                 short(&told.position)
             ));
+        }
+        if self.is_history_lost {
+            return None;
         }
         let truly = self.states.range((to.0, to.1 + 1)..).next().map_or(0, |(_, (_, at))| now - at);
         if let Some(age) = told.age
