@@ -151,7 +151,7 @@ pub struct Cli {
 /// Client commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Start a primary on sample datasets plus a replica (not built yet).
+    /// Start a primary on sample datasets and a replica of it, and say where to look; Ctrl-C ends both.
     Demo,
     /// Show what a node does: its queue, what runs, its workers, what is stored.
     Status {

@@ -51,9 +51,10 @@ pub fn run(command: &Command) -> Result<(), ClientError> {
 
 async fn output_of(command: &Command) -> Result<String, ClientError> {
     match command {
-        Command::Demo => Err(ClientError::Usage(
-            "`node demo` is not built yet; to look around, run: node --hub examples/hub".to_owned(),
-        )),
+        Command::Demo => {
+            let ended = crate::demo::run().await;
+            ended.map(|()| String::new()).map_err(|error| ClientError::Failed(format!("{error:#}")))
+        }
         Command::Status { node, json } => {
             let answer = Connection::of_operator(node)?.get("/admin/status", &[]).await?;
             if *json { Ok(format!("{}\n", plain(&answer))) } else { Ok(status::render(&parse(&answer)?)) }

@@ -147,5 +147,4 @@ fn a_node_that_does_not_run_is_one_line_that_says_what_to_do() {
         assert!(text.contains("no node answers") && text.contains("--node"), "{text}");
     }
     assert!(complaint(&node(&["status", "--node", "localhost"]), 2).contains("--node"));
-    assert!(complaint(&node(&["demo"]), 2).contains("not built yet"));
 }

@@ -6,6 +6,7 @@ mod asset_places;
 mod bad_input;
 mod bombs;
 mod cluster;
+mod demo;
 mod kill_during_ingestion;
 mod kill_workers;
 mod options;

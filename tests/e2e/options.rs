@@ -23,7 +23,6 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--role", "worker", "--store", "mongodb://x"], "--assets"),
         (&["--role", "worker", "--store", "embedded", "--assets", "/tmp"], "mongodb://"),
         (&["--role", "replica"], "needs --upstream"),
-        (&["demo"], "not built yet"),
         (&["fly"], "fly"),
     ] {
         let output = node(arguments);
