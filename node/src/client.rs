@@ -4,6 +4,7 @@
 //! something is wrong, with what to do next. What a node sends is printed without its control characters.
 
 mod connection;
+mod replica_status;
 mod rows;
 mod status;
 mod table;
@@ -57,7 +58,7 @@ async fn output_of(command: &Command) -> Result<String, ClientError> {
         }
         Command::Status { node, json } => {
             let answer = Connection::of_operator(node)?.get("/admin/status", &[]).await?;
-            if *json { Ok(format!("{}\n", plain(&answer))) } else { Ok(status::render(&parse(&answer)?)) }
+            if *json { Ok(format!("{}\n", plain(&answer))) } else { readable_status(&answer) }
         }
         Command::Refresh { dataset, priority, node } => {
             let query = [("dataset", dataset.as_str()), ("priority", priority)];
@@ -84,6 +85,14 @@ async fn output_of(command: &Command) -> Result<String, ClientError> {
             let wanted = rows::Wanted { dataset, config: config.as_deref(), split: split.as_deref() };
             rows::table(&connection, &wanted, *offset, *length).await
         }
+    }
+}
+
+/// A replica tells other things than a node with a queue.
+fn readable_status(answer: &str) -> Result<String, ClientError> {
+    match serde_json::from_str(answer) {
+        Ok(replica) => Ok(replica_status::render(&replica)),
+        Err(_) => Ok(status::render(&parse(answer)?)),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod intake;
 pub mod logging;
 pub mod metrics;
 pub mod misses;
+pub mod outbox;
 pub mod recent;
 pub mod role;
 pub mod shutdown;

@@ -17,6 +17,7 @@ use prometheus::{
 };
 
 use crate::feed::FeedReading;
+use crate::http::routes::admin::wire::ReplicaStatus;
 
 /// Handles of one (method, path).
 struct RouteSeries {
@@ -57,6 +58,10 @@ struct StoreSeries {
     store_bytes: IntGauge,
     ready_bytes: IntGauge,
     feed: IntGaugeVec,
+    replica: IntGaugeVec,
+    outbox_webhooks: IntGaugeVec,
+    outbox_bytes: IntGaugeVec,
+    outbox_oldest_seconds: IntGaugeVec,
 }
 
 /// A request being answered, in progress until dropped; its response is counted by [`Counting::finish`].
@@ -80,6 +85,8 @@ pub struct StoreReading {
     pub ready_bytes: usize,
     /// What fills the mirror.
     pub feed: Option<FeedReading>,
+    /// How a replica stands.
+    pub replica: Option<ReplicaStatus>,
 }
 
 const REQUEST_BUCKETS_S: &[f64] = &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -192,6 +199,20 @@ impl StoreSeries {
             store_bytes: gauge("outpost_store_bytes", "Size of the data directory in bytes."),
             ready_bytes: gauge("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
             feed: gauges(registry, "outpost_feed", "What fills the mirror, by figure.", &["figure"]),
+            replica: gauges(registry, "outpost_replica", "How a replica stands, by figure.", &["figure"]),
+            outbox_webhooks: gauges(
+                registry,
+                "outpost_outbox_webhooks",
+                "Webhooks that wait for the primary.",
+                &[],
+            ),
+            outbox_bytes: gauges(registry, "outpost_outbox_bytes", "Bytes of webhooks that wait.", &[]),
+            outbox_oldest_seconds: gauges(
+                registry,
+                "outpost_outbox_oldest_seconds",
+                "How long the oldest webhook waits.",
+                &[],
+            ),
         }
     }
 
@@ -203,6 +224,24 @@ impl StoreSeries {
         self.feed.reset();
         for (figure, value) in reading.feed.iter().flat_map(FeedReading::figures) {
             self.feed.with_label_values(&[figure]).set(gauge(value));
+        }
+        self.set_replica(reading.replica.as_ref());
+    }
+
+    /// Shows what is known of a replica; what is not, or on another node, has no series.
+    fn set_replica(&self, replica: Option<&ReplicaStatus>) {
+        let series = [&self.replica, &self.outbox_webhooks, &self.outbox_bytes, &self.outbox_oldest_seconds];
+        series.iter().for_each(|series| series.reset());
+        let Some(replica) = replica else { return };
+        for (figure, value) in replica.figures() {
+            self.replica.with_label_values(&[figure]).set(gauge(value));
+        }
+        const NO_LABELS: &[&str] = &[];
+        let outbox = &replica.outbox;
+        self.outbox_webhooks.with_label_values(NO_LABELS).set(gauge(outbox.webhooks));
+        self.outbox_bytes.with_label_values(NO_LABELS).set(gauge(outbox.bytes));
+        if let Some(age_ms) = outbox.oldest_age_ms {
+            self.outbox_oldest_seconds.with_label_values(NO_LABELS).set(gauge(age_ms / 1_000));
         }
     }
 }

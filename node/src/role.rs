@@ -11,6 +11,7 @@ pub mod primary;
 pub mod progress;
 pub mod register;
 pub mod replica;
+mod room;
 pub mod scrub;
 mod store;
 mod sync_listener;

@@ -219,3 +219,43 @@ async fn the_directory_of_a_primary_is_no_replicas() {
     let message = refused.err().unwrap().to_string();
     assert!(message.contains("belongs to a primary"), "{message}");
 }
+
+#[tokio::test]
+async fn a_webhook_at_a_replica_outlives_kills_of_both_and_reaches_the_primary_once() {
+    let setting = setting();
+    let primary = setting.start(&LISTEN).await;
+    wait_until_idle(&primary, 2).await;
+    let upstream = sync_address(&primary).await;
+    let copy = tempfile::tempdir().unwrap();
+    let secret = ["--webhook-secret", "the-secret"];
+    let node = replica(copy.path(), &upstream, &secret).await;
+    let webhook = |node: &NodeProcess, secret: &'static str| {
+        let body =
+            r#"{"event":"update","scope":"repo.content","repo":{"type":"dataset","name":"org/first"}}"#;
+        client()
+            .post(format!("{}/webhook", node.base_url()))
+            .header("x-webhook-secret", secret)
+            .body(body)
+            .send()
+    };
+    assert_eq!(webhook(&node, "wrong").await.unwrap().status(), StatusCode::BAD_REQUEST);
+    primary.kill().unwrap();
+    assert_eq!(webhook(&node, "the-secret").await.unwrap().status(), StatusCode::OK);
+    node.kill().unwrap();
+
+    let data = copy.path().to_str().unwrap();
+    let arguments = ["--role", "replica", "--upstream", &upstream, "--data-dir", data];
+    let arguments = [&arguments[..], &secret].concat();
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_node"));
+    let node = NodeProcess::start_unready(binary, &arguments).await.unwrap();
+    let metrics = || async { get(&node, "/metrics").await.text().await.unwrap() };
+    assert!(metrics().await.contains("outpost_outbox_webhooks 1"), "{}", metrics().await);
+    let address = upstream.strip_prefix("http://").unwrap();
+    let _primary = setting.start(&["--sync-listen", address]).await;
+    wait_until("the webhook to be taken", BOUND, || async {
+        let text = metrics().await;
+        let is_taken = text.contains("outpost_replica{figure=\"webhooks_taken\"} 1");
+        (is_taken && text.contains("outpost_outbox_webhooks 0")).then_some(())
+    })
+    .await;
+}

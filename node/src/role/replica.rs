@@ -6,34 +6,32 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, bail};
-use async_trait::async_trait;
-use bytes::Bytes;
 use outpost_model::limits::READY_CACHE_BYTES_MAX;
-use outpost_model::webhook::WebhookEvent;
-use outpost_storage::{AssetStore, FeedSource, Mirror, MirrorStore};
+use outpost_storage::{AssetStore, FeedSource, Mirror, MirrorStore, Outbox};
 use outpost_sync::adapter::MirrorTarget;
-use outpost_sync::wire::{self, Relay};
-use outpost_sync::{Follower, Freshness, NodeId, Server, StatusBoard, Upstream, relay};
+use outpost_sync::relay::{Relay, RelayCounts};
+use outpost_sync::{Follower, Freshness, NodeId, Server, StatusBoard, Upstream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::loops::{self, Loops};
-use super::{asset_store, scrub, store, sync_listener};
+use super::{asset_store, room, scrub, store, sync_listener};
 use crate::clock;
 use crate::config::ReplicaConfig;
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
 use crate::http::response::MaxAges;
-use crate::http::routes::admin::wire::{NodeItem, ReplicaStatus, time_text};
+use crate::http::routes::admin::wire::{NodeItem, OutboxFigures, ReplicaStatus, time_text};
 use crate::http::routes::admin::{Admin, ReplicaAdmin};
 use crate::http::routes::technical::StoreGauges;
-use crate::http::routes::webhook::{NotTaken, WebhookState, WebhookTaker};
+use crate::http::routes::webhook::WebhookState;
 use crate::http::{App, AppState, Readiness, router, server};
-use crate::intake::Taken;
 use crate::metrics::Metrics;
+use crate::outbox::ReplicaOutbox;
 use crate::sync_api::{NodeDesk, PassingRelays};
 use crate::upstream::{self, ReplicaMisses};
 use crate::vantage::{Bounds, ReplicaVantage, SystemWallClock};
@@ -48,6 +46,9 @@ struct Parts {
     target: Arc<MirrorTarget>,
     server: Arc<Server>,
     readiness: Arc<Readiness>,
+    outbox: Outbox,
+    relayed: Arc<RelayCounts>,
+    has_room: watch::Receiver<bool>,
 }
 
 /// Runs a replica until `stop`.
@@ -58,7 +59,7 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     refuse_other_roles(&config.data_dir)?;
     let upstreams = upstream::connect(&config.upstreams, config.token.as_ref())?;
     tracing::info!(upstreams = ?config.upstreams, "1/5 this replica follows {}", config.upstreams.join(", then "));
-    let (_room, has_room) = watch::channel(true);
+    let (room, has_room) = watch::channel(true);
     let parts = Parts::open(&config, upstreams, has_room).await?;
     let position = parts.mirror.position();
     tracing::info!(%position, "2/5 the mirror in {} is open", config.data_dir.display());
@@ -83,6 +84,9 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     let loops = Loops::default();
     loops.start(async move { app.read.follow_loop().await });
     loops.start(parts.follower().run());
+    loops.start(room::watch_loop(config.data_dir.clone(), parts.mirror.clone(), room));
+    let outbox = Arc::new(ReplicaOutbox(parts.outbox.clone()));
+    loops.start(Relay::new(outbox, parts.upstreams.clone(), Arc::clone(&parts.relayed)).run());
     loops.start(scrub::run_mirror_loop(parts.mirror.clone()));
     tracing::info!("5/5 following; the replica is up");
 
@@ -119,7 +123,7 @@ impl Parts {
         let mirror = store::open_mirror(&config.data_dir).await?;
         let freshness = Arc::new(Freshness::new(Arc::new(SystemWallClock)));
         let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::clone(&freshness)));
-        let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room));
+        let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room.clone()));
         Ok(Self {
             assets: asset_store::open(&config.data_dir, None).await?,
             server: Server::new(target.clone(), board.clone()),
@@ -129,6 +133,9 @@ impl Parts {
             board,
             target,
             readiness: Arc::default(),
+            outbox: open_outbox(&config.data_dir).await?,
+            relayed: Arc::default(),
+            has_room,
         })
     }
 
@@ -147,7 +154,7 @@ impl Parts {
         let vantage = ReplicaVantage::new(self.mirror.clone(), Arc::clone(&self.freshness), bounds);
         let max_ages = MaxAges::new(config.limits.max_age_long_s, config.limits.max_age_short_s);
         let public_url = public_url.to_owned();
-        let taker = Arc::new(Forwarding { upstreams: self.upstreams.clone() });
+        let taker = Arc::new(ReplicaOutbox(self.outbox.clone()));
         Ok(Arc::new(AppState {
             read: ReadState::new(
                 mirror,
@@ -187,6 +194,8 @@ impl Parts {
     fn look(&self) -> Box<dyn Fn() -> ReplicaStatus + Send + Sync> {
         let (mirror, board) = (self.mirror.clone(), Arc::clone(&self.board));
         let (freshness, server) = (Arc::clone(&self.freshness), Arc::clone(&self.server));
+        let (outbox, relayed) = (self.outbox.clone(), Arc::clone(&self.relayed));
+        let has_room = self.has_room.clone();
         let node = NodeItem {
             role: "replica".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -214,27 +223,31 @@ impl Parts {
                 received_bytes: status.received_bytes,
                 received_records: status.received_records,
                 followers: server.followers() as u64,
+                has_room: *has_room.borrow(),
+                disk_bytes: mirror.size_on_disk().ok(),
+                outbox: outbox_item(&outbox, &relayed),
             }
         })
     }
 }
 
-/// Gives webhooks to the primary at once, and takes only what it took.
-struct Forwarding {
-    upstreams: Vec<Arc<dyn Upstream>>,
+async fn open_outbox(data_dir: &Path) -> anyhow::Result<Outbox> {
+    let directory = data_dir.join("outbox");
+    let opened = tokio::task::spawn_blocking(move || Outbox::open(&directory)).await;
+    opened.context("failed to open the outbox")?.with_context(|| {
+        format!("failed to open the outbox in {}; choose another --data-dir", data_dir.display())
+    })
 }
 
-#[async_trait]
-impl WebhookTaker for Forwarding {
-    async fn take(&self, event: WebhookEvent, body: Bytes) -> Result<Taken, NotTaken> {
-        if event == WebhookEvent::Ignored {
-            return Ok(Taken::Ignored);
-        }
-        let relay = Relay { id: NodeId::random().0, body: body.to_vec(), hops: 0 };
-        match relay::send(&self.upstreams, relay).await {
-            Ok(wire::Taken::Applied(..) | wire::Taken::Ignored) => Ok(Taken::Queued),
-            Ok(wire::Taken::Refused(why) | wire::Taken::Later(why)) => Err(NotTaken::Failed(why)),
-            Err(error) => Err(NotTaken::Failed(error.to_string())),
-        }
+fn outbox_item(outbox: &Outbox, relayed: &RelayCounts) -> OutboxFigures {
+    let stats = outbox.stats();
+    OutboxFigures {
+        webhooks: stats.entries as u64,
+        bytes: stats.bytes,
+        oldest_age_ms: stats.oldest_received_at.map(|at| clock::now().since_ms(at)),
+        taken: relayed.taken.load(Ordering::Relaxed),
+        refused: relayed.refused.load(Ordering::Relaxed),
+        failures: relayed.failures.load(Ordering::Relaxed),
+        last_failure: relayed.last_failure(),
     }
 }

@@ -72,6 +72,16 @@ pub enum Admin {
     Replica(Arc<ReplicaAdmin>),
 }
 
+impl Admin {
+    /// How the node stands when it is a replica.
+    pub async fn look_at_replica(&self) -> Option<wire::ReplicaStatus> {
+        match self {
+            Self::Authority(_) => None,
+            Self::Replica(admin) => replica::look(Arc::clone(admin)).await,
+        }
+    }
+}
+
 /// What the handlers of a node with an authority share.
 #[derive(Clone)]
 pub(super) struct AdminApp {

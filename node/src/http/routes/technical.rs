@@ -117,6 +117,7 @@ pub async fn metrics(State(app): State<App>) -> Response<Body> {
         position_seq: app.read.position().seq,
         ready_bytes: app.read.cache().bytes(),
         feed: app.feed.as_ref().and_then(|feed| feed.look()),
+        replica: app.admin.look_at_replica().await,
     };
     let mut response = text(StatusCode::OK, app.metrics.render(Some(&reading)));
     response.headers_mut().insert(CONTENT_TYPE, EXPOSITION);

@@ -36,14 +36,16 @@ pub(super) fn routes(admin: Arc<ReplicaAdmin>) -> Router {
     routes.route("/admin/status", get(status)).with_state(admin)
 }
 
-async fn status(_: Operator, State(admin): State<Arc<ReplicaAdmin>>) -> Response<Body> {
+/// One look, aside: it reads the disk.
+pub(super) async fn look(admin: Arc<ReplicaAdmin>) -> Option<ReplicaStatus> {
     let look = tokio::task::spawn_blocking(move || (admin.look)()).await;
-    match look {
-        Ok(status) => json_no_store(StatusCode::OK, &status),
-        Err(error) => {
-            tracing::error!(%error, "looking at the replica panicked");
-            error_without_code(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error.")
-        }
+    look.inspect_err(|error| tracing::error!(%error, "looking at the replica panicked")).ok()
+}
+
+async fn status(_: Operator, State(admin): State<Arc<ReplicaAdmin>>) -> Response<Body> {
+    match look(admin).await {
+        Some(status) => json_no_store(StatusCode::OK, &status),
+        None => error_without_code(StatusCode::INTERNAL_SERVER_ERROR, "Unexpected error."),
     }
 }
 

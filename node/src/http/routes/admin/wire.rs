@@ -303,6 +303,57 @@ pub struct ReplicaStatus {
     pub received_records: u64,
     /// Nodes that follow this one.
     pub followers: u64,
+    /// Whether the disk has room; without it nothing more is mirrored.
+    pub has_room: bool,
+    /// Bytes that the mirror takes on disk; absent when the disk does not say.
+    pub disk_bytes: Option<u64>,
+    /// Webhooks on their way to the primary.
+    pub outbox: OutboxFigures,
+}
+
+impl ReplicaStatus {
+    /// The figures that are known, each with its name in `/metrics`.
+    #[must_use]
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let known = [
+            ("records", Some(self.records)),
+            ("upstream_records", self.head_records),
+            ("staleness_seconds", self.staleness_ms.map(|ms| ms.div_ceil(1_000))),
+            ("stored_bytes", Some(self.stored_bytes)),
+            ("disk_bytes", self.disk_bytes),
+            ("has_room", Some(u64::from(self.has_room))),
+            ("sessions", Some(self.sessions)),
+            ("reconciliations", Some(self.reconciliations)),
+            ("differences", Some(self.differences)),
+            ("round_trips", Some(self.round_trips)),
+            ("received_bytes", Some(self.received_bytes)),
+            ("received_records", Some(self.received_records)),
+            ("followers", Some(self.followers)),
+            ("webhooks_taken", Some(self.outbox.taken)),
+            ("webhooks_refused", Some(self.outbox.refused)),
+            ("webhook_failures", Some(self.outbox.failures)),
+        ];
+        known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// Webhooks on their way to the primary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxFigures {
+    /// Those that wait.
+    pub webhooks: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// How long the oldest waits.
+    pub oldest_age_ms: Option<u64>,
+    /// Those that the primary took since the start.
+    pub taken: u64,
+    /// Those that it will never take.
+    pub refused: u64,
+    /// Tries that came to nothing.
+    pub failures: u64,
+    /// Why the last of these did.
+    pub last_failure: Option<String>,
 }
 
 /// One step and status of the queue.
