@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 
 use read::ReadState;
 use routes::admin::Admin;
+use routes::assets::AssetSource;
 use routes::technical::StoreGauges;
 use routes::webhook::WebhookState;
 
@@ -40,6 +41,8 @@ pub struct AppState {
     pub read: ReadState,
     /// The files that rows point to.
     pub assets: Arc<dyn AssetStore>,
+    /// Where assets come from that are not here, on a replica.
+    pub asset_source: Option<Arc<dyn AssetSource>>,
     /// The way in for webhooks.
     pub webhook: WebhookState,
     /// What operators see and do.

@@ -3,6 +3,7 @@
 //! Owns the HTTP client of calls between nodes and the one question that is asked for a reader. The upstreams are asked
 //! in order of preference; the first that answers decides.
 
+mod assets;
 mod lookup;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use outpost_model::limits;
 use outpost_sync::Upstream;
 use outpost_sync::http::{HttpUpstream, parse_address};
 
+pub use assets::AssetFetcher;
 pub use lookup::ReplicaMisses;
 
 use crate::sync_api::SyncToken;

@@ -236,6 +236,7 @@ impl Api {
                 limits::READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::new(assets.clone()),
+            asset_source: None,
             webhook: WebhookState { secret: secret.map(str::to_owned), taker: intake.clone() },
             admin: Admin::Authority(Arc::new(AdminState {
                 token: AdminToken::new(ADMIN_TOKEN).unwrap(),

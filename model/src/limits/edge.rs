@@ -23,15 +23,10 @@ pub const LOOKUPS_IN_FLIGHT_MAX: usize = 64;
 pub const LOOKUPS_WAITING_MAX: usize = 1_024;
 /// How long a reader waits for the answer of an upstream.
 pub const LOOKUP_TIMEOUT_MS: u64 = 5_000;
-/// How old the knowledge of a replica may be that a dataset is public.
-pub const PUBLIC_KNOWLEDGE_AGE_MS_MAX: u64 = 3_600 * 1_000;
 
-/// Assets up to this size are fetched by a replica when their entry arrives; larger ones when they are first read.
-pub const ASSET_MIRRORED_BYTES_MAX: u64 = 1024 * 1024;
+/// Assets up to this size are kept by a replica once they were read; larger ones are passed through.
+pub const ASSET_KEPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Disk that a replica gives to assets; those that were read longest ago go first.
 pub const ASSET_MIRROR_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Assets that a replica fetches at once.
 pub const ASSET_FETCHES_MAX: usize = 8;
-
-/// How long a primary remembers the ids of webhooks that it took.
-pub const WEBHOOK_IDS_AGE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;

@@ -24,6 +24,8 @@ pub enum Knowledge {
     /// Up to its position, whose seq is a database's time in seconds and a counter; 0 before it was filled at all. What
     /// a worker has put since then looks left to it.
     UpToPosition,
+    /// A copy: what was fetched a moment ago may be of rows that are still on their way.
+    Copied,
 }
 
 impl Knowledge {
@@ -32,6 +34,10 @@ impl Knowledge {
         let position = match self {
             Self::Complete => return Some(clock::now()),
             Self::UpToPosition => mirror.position().seq,
+            Self::Copied => {
+                let known = clock::now().0.saturating_sub(limits::ASSET_CLOCKS_APART_MS_MAX);
+                return (mirror.position().seq > 0).then_some(TimestampMs(known));
+            }
         };
         let known = TimestampMs((position >> 32) * 1_000);
         let known = TimestampMs(known.0.saturating_sub(limits::ASSET_CLOCKS_APART_MS_MAX));
@@ -51,7 +57,7 @@ pub async fn run_loops(
 }
 
 /// Follows the changes of the mirror; runs until it is gone.
-async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, knowledge: Knowledge) {
+pub async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, knowledge: Knowledge) {
     let mut changes = mirror.watch();
     loop {
         changes.borrow_and_update();

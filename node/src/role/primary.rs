@@ -213,6 +213,7 @@ impl Parts {
                 READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::clone(&self.assets),
+            asset_source: None,
             webhook: WebhookState { secret: config.webhook_secret.clone(), taker: self.intake.clone() },
             admin: Admin::Authority(Arc::new(AdminState {
                 token: self.admin_token.clone(),

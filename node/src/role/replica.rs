@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::loops::{self, Loops};
-use super::{asset_store, room, scrub, store, sync_listener};
+use super::{asset_store, assets, room, scrub, store, sync_listener};
 use crate::clock;
 use crate::config::ReplicaConfig;
 use crate::http::frame::Frame;
@@ -33,7 +33,7 @@ use crate::http::{App, AppState, Readiness, router, server};
 use crate::metrics::Metrics;
 use crate::outbox::ReplicaOutbox;
 use crate::sync_api::{NodeDesk, PassingRelays};
-use crate::upstream::{self, ReplicaMisses};
+use crate::upstream::{self, AssetFetcher, ReplicaMisses};
 use crate::vantage::{Bounds, ReplicaVantage, SystemWallClock};
 
 /// What is open and shared between the parts that run.
@@ -87,6 +87,8 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     loops.start(room::watch_loop(config.data_dir.clone(), parts.mirror.clone(), room));
     let outbox = Arc::new(ReplicaOutbox(parts.outbox.clone()));
     loops.start(Relay::new(outbox, parts.upstreams.clone(), Arc::clone(&parts.relayed)).run());
+    let (assets, mirror) = (Arc::clone(&parts.assets), Arc::new(parts.mirror.clone()));
+    loops.start(assets::follow_loop(assets, mirror, assets::Knowledge::Copied));
     loops.start(scrub::run_mirror_loop(parts.mirror.clone()));
     tracing::info!("5/5 following; the replica is up");
 
@@ -165,6 +167,7 @@ impl Parts {
                 READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::clone(&self.assets),
+            asset_source: Some(Arc::new(AssetFetcher::new(self.upstreams.clone(), Arc::clone(&self.assets)))),
             webhook: WebhookState { secret: config.webhook_secret.clone(), taker },
             admin: Admin::Replica(Arc::new(ReplicaAdmin {
                 token: loops::admin_token(config.admin_token.as_ref(), &config.data_dir)?,

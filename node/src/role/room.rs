@@ -32,13 +32,15 @@ pub async fn watch_loop(data_dir: PathBuf, mirror: MirrorStore, has_room: watch:
         let is_fine = found.verdict() == Room::Fine;
         let changed = has_room.send_if_modified(|known| std::mem::replace(known, is_fine) != is_fine);
         match (changed, is_fine) {
-            (true, false) => tracing::error!(
-                free_bytes = found.free,
-                "the disk is almost full: nothing more is mirrored, reads go on; leave at least {} bytes free",
-                found.free_min
-            ),
+            (true, false) => {
+                tracing::error!(
+                    free_bytes = found.free,
+                    "the disk is almost full: nothing more is mirrored, reads go on; leave at least {} bytes free",
+                    found.free_min
+                );
+            }
             (true, true) => {
-                tracing::info!(free_bytes = found.free, "the disk has room again, mirroring goes on")
+                tracing::info!(free_bytes = found.free, "the disk has room again, mirroring goes on");
             }
             (false, _) => {}
         }

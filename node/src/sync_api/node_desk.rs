@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use outpost_model::{ArtifactKey, AssetPath, DatasetName, StepKind, limits};
 use outpost_storage::mirror_store::{EntryPut, PackedBody};
-use outpost_storage::{AssetForm, MirrorEntry, StorageError};
+use outpost_storage::{AssetForm, AssetHead, MirrorEntry, StorageError};
 use outpost_sync::adapter::entry_record;
 use outpost_sync::server::Frames;
 use outpost_sync::wire::{self, Message};
@@ -24,6 +24,7 @@ use crate::http::App;
 use crate::http::error::{ApiError, Caller, Mark};
 use crate::http::promises::Demand;
 use crate::http::read::{Missed, Why};
+use crate::http::routes::assets::Fetched;
 
 /// Takes webhooks that other nodes pass on.
 #[async_trait]
@@ -115,12 +116,33 @@ impl Desk for NodeDesk {
         if readable.is_err() {
             return Ok(no_asset());
         }
-        let assets = Arc::clone(&self.app.assets);
-        let opening =
-            tokio::task::spawn_blocking(move || read_asset(&*assets, &path, asset.from, asset.bytes));
+        if let Some(frames) = self.asset_here(&path, &asset).await? {
+            return Ok(frames);
+        }
+        let Some(source) = self.app.asset_source.as_ref().filter(|_| asset.hops < limits::SYNC_HOPS_MAX) else {
+            return Ok(no_asset());
+        };
+        match source.fetch(&path).await {
+            Ok(Fetched::Stored) => Ok(self.asset_here(&path, &asset).await?.unwrap_or_else(no_asset)),
+            Ok(Fetched::Large(head)) => {
+                let range = range_of(&asset, head.bytes);
+                let bytes = source.read(&path, range).await.map_err(|error| failed(&error.message))?;
+                let parts = bytes.map_while(|part| part.ok().map(|part| part_frame(part.to_vec())));
+                Ok(super::once(&head_of(&head).into()).chain(parts).boxed())
+            }
+            Ok(Fetched::Missing) => Ok(no_asset()),
+            Err(error) => Err(failed(&error.message)),
+        }
+    }
+}
+
+impl NodeDesk {
+    /// The asset from the node's own store, `None` when it is not there.
+    async fn asset_here(&self, path: &AssetPath, asset: &wire::Asset) -> Result<Option<Frames>, Refusal> {
+        let (assets, path, asset) = (Arc::clone(&self.app.assets), path.clone(), asset.clone());
+        let opening = tokio::task::spawn_blocking(move || read_asset(&*assets, &path, &asset));
         match opening.await {
-            Ok(Ok(Some((head, reader)))) => Ok(parts(head, reader)),
-            Ok(Ok(None)) => Ok(no_asset()),
+            Ok(Ok(found)) => Ok(found.map(|(head, reader)| parts(head, reader))),
             Ok(Err(error)) => Err(failed(&error.to_string())),
             Err(error) => Err(failed(&error.to_string())),
         }
@@ -132,20 +154,27 @@ type Reader = Box<dyn Read + Send>;
 fn read_asset(
     assets: &dyn outpost_storage::AssetStore,
     path: &AssetPath,
-    from: u64,
-    bytes: Option<u64>,
+    asset: &wire::Asset,
 ) -> Result<Option<(wire::AssetHead, Reader)>, StorageError> {
-    let Some(asset) = assets.open(path)? else { return Ok(None) };
-    let length = asset.head.bytes;
-    let end = bytes.map_or(length, |bytes| from.saturating_add(bytes).min(length));
-    let range = from.min(end)..end;
-    let head = wire::AssetHead {
-        content_type: asset.head.content_type.clone(),
-        bytes: length,
-        hash: asset.head.hash,
+    let Some(found) = assets.open(path)? else { return Ok(None) };
+    let head = head_of(&found.head);
+    let range = range_of(asset, found.head.bytes);
+    Ok(Some((head, found.body.read(AssetForm::Identity, range)?)))
+}
+
+/// The bytes that are asked for, of those that there are.
+fn range_of(asset: &wire::Asset, length: u64) -> std::ops::Range<u64> {
+    let end = asset.bytes.map_or(length, |bytes| asset.from.saturating_add(bytes).min(length));
+    asset.from.min(end)..end
+}
+
+fn head_of(head: &AssetHead) -> wire::AssetHead {
+    wire::AssetHead {
+        content_type: head.content_type.clone(),
+        bytes: head.bytes,
+        hash: head.hash,
         is_found: true,
-    };
-    Ok(Some((head, asset.body.read(AssetForm::Identity, range)?)))
+    }
 }
 
 fn no_asset() -> Frames {

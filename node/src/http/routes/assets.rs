@@ -6,7 +6,9 @@
 
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{
@@ -15,12 +17,14 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use bytes::Bytes;
-use outpost_model::{AssetPath, limits};
+use futures::stream::BoxStream;
+use outpost_model::{AssetPath, AssetSplit, limits};
 use outpost_storage::{Asset, AssetForm, AssetHead, StorageError};
 
 use crate::http::App;
 use crate::http::encoding::Encoding;
 use crate::http::error::{ApiError, Caller};
+use crate::http::promises::{Demand, demand_of};
 use crate::http::range::Part;
 use crate::http::response::{
     X_REVISION, entity_tag, error_without_code, is_listed, render_error, text_value,
@@ -32,6 +36,40 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Where assets come from that are not in the node's own store.
+#[async_trait]
+pub trait AssetSource: Send + Sync + 'static {
+    /// Sees to it that an asset can be answered with.
+    ///
+    /// # Errors
+    /// What to tell the reader.
+    async fn fetch(&self, path: &AssetPath) -> Result<Fetched, ApiError>;
+
+    /// A part of an asset that is not kept.
+    ///
+    /// # Errors
+    /// What to tell the reader.
+    async fn read(
+        &self,
+        path: &AssetPath,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError>;
+
+    /// Takes note that an asset of these rows was read here.
+    fn was_read(&self, rows: &AssetSplit);
+}
+
+/// What became of an asset that was not here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// It is in the node's own store now.
+    Stored,
+    /// It is too large to be kept.
+    Large(AssetHead),
+    /// There is none.
+    Missing,
+}
 
 /// What an answer depends on beside the asset.
 struct AssetRequest {
@@ -56,25 +94,68 @@ async fn answer(
     let path = AssetPath::parse(text).map_err(|_| ApiError::not_found())?;
     let caller =
         if headers.contains_key(AUTHORIZATION) { Caller::WithCredentials } else { Caller::Anonymous };
+    // What is there never changes, so its age is nobody's concern; who may read it does.
+    let demand = Demand { age_max: None, ..demand_of(&headers)? };
+    if !app.read.is_in_state(&demand).await {
+        return Err(ApiError::state_not_reached());
+    }
     app.read.check_public(&path.rows().dataset, caller).await?;
-    let assets = std::sync::Arc::clone(&app.assets);
-    let request = AssetRequest { method, headers, path };
-    let work = move || match assets.open(&request.path) {
-        Ok(Some(asset)) => request.respond(asset),
-        Ok(None) => Err(ApiError::not_found()),
-        Err(error) => Err(failed(&request.path, &error)),
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "reading an asset panicked");
-        Err(ApiError::unexpected())
-    })
+    let request = Arc::new(AssetRequest { method, headers, path });
+    if let Some(response) = request.answer_here(app).await? {
+        return Ok(response);
+    }
+    let Some(source) = &app.asset_source else { return Err(ApiError::not_found()) };
+    match source.fetch(&request.path).await? {
+        Fetched::Missing => Err(ApiError::not_found()),
+        Fetched::Stored => request.answer_here(app).await?.ok_or_else(ApiError::not_found),
+        Fetched::Large(head) => request.pass_through(&**source, &head).await,
+    }
 }
 
 impl AssetRequest {
+    /// The answer from the node's own store, `None` when the asset is not there.
+    async fn answer_here(self: &Arc<Self>, app: &App) -> Result<Option<Response<Body>>, ApiError> {
+        let (assets, request) = (Arc::clone(&app.assets), Arc::clone(self));
+        let work = move || match assets.open(&request.path) {
+            Ok(Some(asset)) => request.respond(asset).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(failed(&request.path, &error)),
+        };
+        let answer = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "reading an asset panicked");
+            Err(ApiError::unexpected())
+        })?;
+        if let (Some(_), Some(source)) = (&answer, &app.asset_source) {
+            source.was_read(self.path.rows());
+        }
+        Ok(answer)
+    }
+
+    /// The answer from upstream, part by part as the reader takes it.
+    async fn pass_through(
+        &self,
+        source: &dyn AssetSource,
+        head: &AssetHead,
+    ) -> Result<Response<Body>, ApiError> {
+        let (mut response, wanted) = self.outline(head);
+        if let Some((_, range)) = wanted {
+            *response.body_mut() = Body::from_stream(source.read(&self.path, range).await?);
+        }
+        Ok(response)
+    }
+
     /// The whole answer. Blocks.
     fn respond(&self, asset: Asset) -> Result<Response<Body>, ApiError> {
-        let head = asset.head.clone();
-        let encoding = self.encoding(&head);
+        let (mut response, wanted) = self.outline(&asset.head);
+        if let Some((form, range)) = wanted {
+            *response.body_mut() = body(asset, form, range).map_err(|error| failed(&self.path, &error))?;
+        }
+        Ok(response)
+    }
+
+    /// The answer without its body, and the bytes that belong into it.
+    fn outline(&self, head: &AssetHead) -> (Response<Body>, Option<(AssetForm, Range<u64>)>) {
+        let encoding = self.encoding(head);
         let tag = entity_tag(&head.hash, encoding);
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
@@ -85,7 +166,7 @@ impl AssetRequest {
         headers.insert(X_REVISION, text_value(self.path.rows().revision.as_str()));
         if self.headers.get(IF_NONE_MATCH).is_some_and(|known| is_listed(known, &tag)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
+            return (response, None);
         }
         let (form, length) = match (encoding, head.zstd_bytes) {
             (Encoding::Zstd, Some(length)) => (AssetForm::Zstd, length),
@@ -93,14 +174,14 @@ impl AssetRequest {
         };
         let range = match Part::of(&self.method, &self.headers, &tag, length) {
             Part::Whole => 0..length,
-            Part::Beyond => return Ok(beyond(length)),
+            Part::Beyond => return (beyond(length), None),
             Part::Bytes(range) => {
                 let text = format!("bytes {}-{}/{length}", range.start, range.end - 1);
                 headers.insert(CONTENT_RANGE, text_value(&text));
                 range
             }
         };
-        headers.insert(CONTENT_TYPE, content_type(&head));
+        headers.insert(CONTENT_TYPE, content_type(head));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
         if let Some(coding) = encoding.content_coding() {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
@@ -108,10 +189,8 @@ impl AssetRequest {
         if headers.contains_key(CONTENT_RANGE) {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
-        if self.method != Method::HEAD {
-            *response.body_mut() = body(asset, form, range).map_err(|error| failed(&self.path, &error))?;
-        }
-        Ok(response)
+        let wanted = (self.method != Method::HEAD).then_some((form, range));
+        (response, wanted)
     }
 
     /// The zstd form goes to those who take it and want no range: ranges count the bytes of the file itself.
