@@ -21,7 +21,7 @@ use outpost_node::http::response::MaxAges;
 use outpost_node::http::routes::admin::{Admin, AdminPages, AdminState, BackfillRequest, NodeFacts};
 use outpost_node::http::routes::technical::StoreGauges;
 use outpost_node::http::routes::webhook::WebhookState;
-use outpost_node::http::{AppState, Readiness, router};
+use outpost_node::http::{App, AppState, Readiness, router};
 use outpost_node::intake::Intake;
 use outpost_node::metrics::Metrics;
 use outpost_node::misses::PrimaryMisses;
@@ -146,6 +146,8 @@ pub struct Scripted {
 
 pub struct Api {
     pub frame: Arc<Frame>,
+    pub app: App,
+    pub intake: Arc<Intake>,
     pub hub: Arc<ScriptedHub>,
     pub store: EmbeddedStore,
     pub assets: FolderAssets,
@@ -224,6 +226,7 @@ impl Api {
         let blocked = BlockList::parse(blocked).unwrap();
         let intake = Arc::new(Intake::new(hub.clone(), authority.clone(), blocked));
         let readiness = Arc::new(Readiness::default());
+        let known_intake = intake.clone();
         let (backfill, backfills) = mpsc::channel(1);
         let feed = feed.map(|feed| -> Arc<dyn FeedView> { Arc::new(feed) });
         let app = Arc::new(AppState {
@@ -252,8 +255,18 @@ impl Api {
             feed,
             readiness: readiness.clone(),
         });
-        let frame = Arc::new(Frame::new(app));
-        Self { frame, hub, store, assets, readiness, backfills: Mutex::new(backfills), _directory: directory }
+        let frame = Arc::new(Frame::new(app.clone()));
+        Self {
+            frame,
+            app,
+            intake: known_intake,
+            hub,
+            store,
+            assets,
+            readiness,
+            backfills: Mutex::new(backfills),
+            _directory: directory,
+        }
     }
 
     pub async fn request(&self, method: Method, uri: &str, headers: &[(&str, &str)], body: &str) -> Reply {

@@ -13,6 +13,7 @@ mod hostile;
 mod misses;
 mod reads;
 mod rows;
+mod sync;
 mod technical;
 mod transport;
 mod webhook;

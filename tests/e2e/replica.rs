@@ -259,3 +259,42 @@ async fn a_webhook_at_a_replica_outlives_kills_of_both_and_reaches_the_primary_o
     })
     .await;
 }
+
+#[tokio::test]
+async fn images_are_served_by_a_replica_and_by_one_behind_it_and_stay_without_the_primary() {
+    let setting = Setting::new();
+    let dataset = "scikit-learn/photographs";
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hub").join(dataset);
+    for entry in walk(&source) {
+        let name = entry.strip_prefix(&source).unwrap().to_str().unwrap().to_owned();
+        setting.write(&format!("{dataset}/{name}"), std::fs::read(&entry).unwrap());
+    }
+    let primary = setting.start(&LISTEN).await;
+    wait_until_idle(&primary, 1).await;
+    let (near, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let middle = replica(near.path(), &sync_address(&primary).await, &LISTEN).await;
+    let edge = replica(far.path(), &sync_address(&middle).await, &[]).await;
+    wait_for_position(&edge, &position(&primary).await).await;
+    let rows = "/first-rows?dataset=scikit-learn/photographs&config=default&split=train";
+    let (_, _, body) = get_json(&edge, rows).await;
+    let source = body["rows"][0]["row"]["image"]["src"].as_str().unwrap().to_owned();
+    assert!(source.starts_with(&edge.base_url().replace("127.0.0.1", "localhost")), "{source}");
+    let path = format!("/assets/{}", source.split_once("/assets/").unwrap().1);
+    let original = get(&primary, &path).await.bytes().await.unwrap();
+    let request = client().get(format!("{}{path}", edge.base_url())).header("range", "bytes=10-19");
+    let part = request.send().await.unwrap();
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.bytes().await.unwrap(), original[10..20]);
+    assert_eq!(get(&edge, &path).await.bytes().await.unwrap(), original);
+    let missing = path.replace("/0/image/", "/99/image/");
+    assert_eq!(get(&edge, &missing).await.status(), StatusCode::NOT_FOUND, "{missing}");
+    primary.kill().unwrap();
+    middle.kill().unwrap();
+    assert_eq!(get(&edge, &path).await.bytes().await.unwrap(), original);
+    assert_eq!(get(&edge, &missing).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}

@@ -119,7 +119,8 @@ impl Desk for NodeDesk {
         if let Some(frames) = self.asset_here(&path, &asset).await? {
             return Ok(frames);
         }
-        let Some(source) = self.app.asset_source.as_ref().filter(|_| asset.hops < limits::SYNC_HOPS_MAX) else {
+        let Some(source) = self.app.asset_source.as_ref().filter(|_| asset.hops < limits::SYNC_HOPS_MAX)
+        else {
             return Ok(no_asset());
         };
         match source.fetch(&path).await {
@@ -127,7 +128,9 @@ impl Desk for NodeDesk {
             Ok(Fetched::Large(head)) => {
                 let range = range_of(&asset, head.bytes);
                 let bytes = source.read(&path, range).await.map_err(|error| failed(&error.message))?;
-                let parts = bytes.map_while(|part| part.ok().map(|part| part_frame(part.to_vec())));
+                let whole = bytes.take_while(|part| std::future::ready(part.is_ok()));
+                let parts =
+                    whole.filter_map(|part| async move { part.ok().map(|part| part_frame(part.to_vec())) });
                 Ok(super::once(&head_of(&head).into()).chain(parts).boxed())
             }
             Ok(Fetched::Missing) => Ok(no_asset()),
