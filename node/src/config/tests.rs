@@ -122,12 +122,12 @@ fn wrong_values_are_one_sentence_that_names_the_option() {
 #[test]
 fn on_fly_the_process_group_is_the_role_and_the_app_the_public_url() {
     let machine = |group| [("FLY_APP_NAME", "viewer"), ("FLY_PROCESS_GROUP", group)];
-    let config = resolve_with(&[], &machine("primary")).unwrap();
+    let config = resolve_with(&["--sync-token", "t"], &machine("primary")).unwrap();
     assert_eq!(config.public_url.as_deref(), Some("https://viewer.fly.dev"));
     let message = resolve_with(&[], &machine("worker")).unwrap_err();
     assert!(message.contains("--role worker needs"), "{message}");
     // What is given wins.
-    let given = ["--role", "primary", "--public-url", "https://viewer.example"];
+    let given = ["--role", "primary", "--public-url", "https://viewer.example", "--sync-token", "t"];
     let config = resolve_with(&given, &machine("worker")).unwrap();
     assert_eq!(config.public_url.as_deref(), Some("https://viewer.example"));
 }
