@@ -59,7 +59,7 @@ struct StoreSeries {
     ready_bytes: IntGauge,
     feed: IntGaugeVec,
     replica: IntGaugeVec,
-    outbox_webhooks: IntGaugeVec,
+    outbox_entries: IntGaugeVec,
     outbox_bytes: IntGaugeVec,
     outbox_oldest_seconds: IntGaugeVec,
 }
@@ -200,9 +200,9 @@ impl StoreSeries {
             ready_bytes: gauge("outpost_ready_cache_bytes", "Bytes of the ready responses in memory."),
             feed: gauges(registry, "outpost_feed", "What fills the mirror, by figure.", &["figure"]),
             replica: gauges(registry, "outpost_replica", "How a replica stands, by figure.", &["figure"]),
-            outbox_webhooks: gauges(
+            outbox_entries: gauges(
                 registry,
-                "outpost_outbox_webhooks",
+                "outpost_outbox_entries",
                 "Webhooks that wait for the primary.",
                 &[],
             ),
@@ -230,7 +230,7 @@ impl StoreSeries {
 
     /// Shows what is known of a replica; what is not, or on another node, has no series.
     fn set_replica(&self, replica: Option<&ReplicaStatus>) {
-        let series = [&self.replica, &self.outbox_webhooks, &self.outbox_bytes, &self.outbox_oldest_seconds];
+        let series = [&self.replica, &self.outbox_entries, &self.outbox_bytes, &self.outbox_oldest_seconds];
         series.iter().for_each(|series| series.reset());
         let Some(replica) = replica else { return };
         for (figure, value) in replica.figures() {
@@ -238,7 +238,7 @@ impl StoreSeries {
         }
         const NO_LABELS: &[&str] = &[];
         let outbox = &replica.outbox;
-        self.outbox_webhooks.with_label_values(NO_LABELS).set(gauge(outbox.webhooks));
+        self.outbox_entries.with_label_values(NO_LABELS).set(gauge(outbox.webhooks));
         self.outbox_bytes.with_label_values(NO_LABELS).set(gauge(outbox.bytes));
         if let Some(age_ms) = outbox.oldest_age_ms {
             self.outbox_oldest_seconds.with_label_values(NO_LABELS).set(gauge(age_ms / 1_000));

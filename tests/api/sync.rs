@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use bytes::Bytes;
+use outpost_hub::HubError;
 use outpost_node::http::server::Handle;
 use outpost_node::sync_api::{NodeDesk, OriginRelays, SyncApi, SyncToken};
 use outpost_node::vantage::{OriginStanding, OriginVantage};
@@ -125,6 +126,7 @@ async fn a_relayed_webhook_is_applied_once() {
         answers.push(taken);
     }
     assert!(matches!(answers[..], [wire::Taken::Applied(..), wire::Taken::Ignored]), "{answers:?}");
+    api.hub.set("u/d", Err(HubError::RepoNotFound("u/d".to_owned())));
     assert_eq!(api.get("/splits?dataset=u/d").await.status, StatusCode::UNAUTHORIZED);
     let nonsense = wire::Relay { id: 43, body: b"no".to_vec(), hops: 0 };
     let said = call(&listener, "webhook", &KNOWN, frame::encode(&nonsense.into())).await;

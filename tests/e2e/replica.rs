@@ -249,13 +249,13 @@ async fn a_webhook_at_a_replica_outlives_kills_of_both_and_reaches_the_primary_o
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_node"));
     let node = NodeProcess::start_unready(binary, &arguments).await.unwrap();
     let metrics = || async { get(&node, "/metrics").await.text().await.unwrap() };
-    assert!(metrics().await.contains("outpost_outbox_webhooks 1"), "{}", metrics().await);
+    assert!(metrics().await.contains("outpost_outbox_entries 1"), "{}", metrics().await);
     let address = upstream.strip_prefix("http://").unwrap();
     let _primary = setting.start(&["--sync-listen", address]).await;
     wait_until("the webhook to be taken", BOUND, || async {
         let text = metrics().await;
         let is_taken = text.contains("outpost_replica{figure=\"webhooks_taken\"} 1");
-        (is_taken && text.contains("outpost_outbox_webhooks 0")).then_some(())
+        (is_taken && text.contains("outpost_outbox_entries 0")).then_some(())
     })
     .await;
 }
