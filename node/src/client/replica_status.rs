@@ -26,6 +26,7 @@ pub(super) fn render(status: &ReplicaStatus) -> String {
         ("records", records),
         ("disk", format!("{disk}{room}")),
         ("outbox", outbox(&status.outbox)),
+        ("last scrub", scrub(status)),
         ("differences", status.differences.to_string()),
         ("reconciliations", status.reconciliations.to_string()),
         ("followers", status.followers.to_string()),
@@ -43,4 +44,13 @@ fn outbox(outbox: &OutboxFigures) -> String {
     let failure =
         outbox.last_failure.as_ref().map(|why| format!("; last failure: {why}")).unwrap_or_default();
     format!("{} webhooks of {} bytes, the oldest since {oldest} s{failure}", outbox.webhooks, outbox.bytes)
+}
+
+fn scrub(status: &ReplicaStatus) -> String {
+    status.last_scrub.as_ref().map_or_else(
+        || "none since the start".to_owned(),
+        |scrub| {
+            format!("{} UTC, {} records, {} damaged", scrub.at, scrub.records_checked, scrub.records_damaged)
+        },
+    )
 }

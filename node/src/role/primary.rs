@@ -255,7 +255,7 @@ impl Parts {
         loops.start(maintenance::run_loop(Arc::clone(&self.intake), checks, requests));
         match care {
             Care::Scrub(store) => loops.start(scrub::run_loop(store)),
-            Care::ScrubMirror(mirror) => loops.start(scrub::run_mirror_loop(mirror)),
+            Care::ScrubMirror(mirror) => loops.start(scrub::run_mirror_loop(mirror, Arc::default())),
         }
         let (mirror, authority) = (Arc::clone(&self.mirror), Arc::clone(&self.authority));
         let knowledge =

@@ -25,7 +25,7 @@ use crate::config::ReplicaConfig;
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
 use crate::http::response::MaxAges;
-use crate::http::routes::admin::wire::{NodeItem, OutboxFigures, ReplicaStatus, time_text};
+use crate::http::routes::admin::wire::{NodeItem, OutboxFigures, ReplicaStatus, ScrubItem, time_text};
 use crate::http::routes::admin::{Admin, ReplicaAdmin};
 use crate::http::routes::technical::StoreGauges;
 use crate::http::routes::webhook::WebhookState;
@@ -49,6 +49,7 @@ struct Parts {
     outbox: Outbox,
     relayed: Arc<RelayCounts>,
     has_room: watch::Receiver<bool>,
+    last_scrub: Arc<scrub::LastScrub>,
 }
 
 /// Runs a replica until `stop`.
@@ -89,7 +90,7 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     loops.start(Relay::new(outbox, parts.upstreams.clone(), Arc::clone(&parts.relayed)).run());
     let (assets, mirror) = (Arc::clone(&parts.assets), Arc::new(parts.mirror.clone()));
     loops.start(assets::follow_loop(assets, mirror, assets::Knowledge::Copied));
-    loops.start(scrub::run_mirror_loop(parts.mirror.clone()));
+    loops.start(scrub::run_mirror_loop(parts.mirror.clone(), Arc::clone(&parts.last_scrub)));
     tracing::info!("5/5 following; the replica is up");
 
     stop.cancelled().await;
@@ -137,6 +138,7 @@ impl Parts {
             readiness: Arc::default(),
             outbox: open_outbox(&config.data_dir).await?,
             relayed: Arc::default(),
+            last_scrub: Arc::default(),
             has_room,
         })
     }
@@ -198,7 +200,7 @@ impl Parts {
         let (mirror, board) = (self.mirror.clone(), Arc::clone(&self.board));
         let (freshness, server) = (Arc::clone(&self.freshness), Arc::clone(&self.server));
         let (outbox, relayed) = (self.outbox.clone(), Arc::clone(&self.relayed));
-        let has_room = self.has_room.clone();
+        let (has_room, last_scrub) = (self.has_room.clone(), Arc::clone(&self.last_scrub));
         let node = NodeItem {
             role: "replica".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -229,6 +231,11 @@ impl Parts {
                 has_room: *has_room.borrow(),
                 disk_bytes: mirror.size_on_disk().ok(),
                 outbox: outbox_item(&outbox, &relayed),
+                last_scrub: last_scrub.get().map(|(at, report)| ScrubItem {
+                    at: time_text(at),
+                    records_checked: report.records_checked,
+                    records_damaged: report.records_damaged,
+                }),
             }
         })
     }

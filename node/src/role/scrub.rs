@@ -3,9 +3,11 @@
 //! Owns when it runs: once a day, and soon after a reader met a damaged record. A scrub that fails is logged and comes
 //! round again.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use outpost_model::limits;
+use outpost_model::{TimestampMs, limits};
+use outpost_storage::mirror_store::MirrorScrubReport;
 use outpost_storage::{EmbeddedStore, MirrorStore, StorageError};
 use tokio::time::Instant;
 
@@ -33,8 +35,24 @@ pub async fn run_loop(store: EmbeddedStore) {
     }
 }
 
+/// What the last scrub of a mirror found, for operators.
+#[derive(Debug, Default)]
+pub struct LastScrub(Mutex<Option<(TimestampMs, MirrorScrubReport)>>);
+
+impl LastScrub {
+    /// When it ended and what it found; `None` before the first.
+    #[must_use]
+    pub fn get(&self) -> Option<(TimestampMs, MirrorScrubReport)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, report: MirrorScrubReport) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock::now(), report));
+    }
+}
+
 /// Runs for ever, for a mirror that a feed fills: what is damaged is fetched again by the feed.
-pub async fn run_mirror_loop(mirror: MirrorStore) {
+pub async fn run_mirror_loop(mirror: MirrorStore, last: Arc<LastScrub>) {
     let mut period = tokio::time::interval(Duration::from_millis(limits::SCRUB_PERIOD_MS));
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // The first tick is now, and an opened mirror has been looked at.
@@ -45,7 +63,10 @@ pub async fn run_mirror_loop(mirror: MirrorStore) {
         let scrub = tokio::task::spawn_blocking(move || scrubbed.scrub()).await;
         let scrub = scrub.unwrap_or_else(|error| Err(StorageError::Engine(error.to_string())));
         match scrub {
-            Ok(report) => tracing::info!(?report, "scrubbed the mirror, {} records", report.records_checked),
+            Ok(report) => {
+                tracing::info!(?report, "scrubbed the mirror, {} records", report.records_checked);
+                last.note(report);
+            }
             Err(error) => tracing::error!(%error, "failed to scrub the mirror, trying again later"),
         }
     }

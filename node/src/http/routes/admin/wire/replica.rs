@@ -50,6 +50,19 @@ pub struct ReplicaStatus {
     pub disk_bytes: Option<u64>,
     /// Webhooks on their way to the primary.
     pub outbox: OutboxFigures,
+    /// The last scrub of the mirror since the start.
+    pub last_scrub: Option<ScrubItem>,
+}
+
+/// What a scrub found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubItem {
+    /// When it ended.
+    pub at: String,
+    /// Records that were read.
+    pub records_checked: u64,
+    /// Those that could not be, and are fetched again.
+    pub records_damaged: u64,
 }
 
 impl ReplicaStatus {
