@@ -19,6 +19,8 @@ pub enum Mutation {
     ForeignTokenIsCovered,
     FollowsANodeAdrift,
     FillDropsARecord,
+    RelayForgetsTheId,
+    RelayKeepsNoOrder,
 }
 
 #[cfg(feature = "mutations")]

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::call::{Answer, Call, CallError, Upstream, unexpected};
+use crate::mutation::{Mutation, is_planted};
 use crate::source::StoreError;
 use crate::wire::{self, Message, Taken};
 
@@ -88,7 +89,7 @@ pub struct Relay {
 const PAGE: usize = 128;
 
 impl Relay {
-    /// Sends what is in `outbox` to the first of `upstreams` that takes calls.
+    /// Sends what is in `outbox` to the first of `upstreams` that takes it.
     #[must_use]
     pub fn new(outbox: Arc<dyn Outbox>, upstreams: Vec<Arc<dyn Upstream>>, counts: Arc<RelayCounts>) -> Self {
         Self { outbox, upstreams, counts, pauses: HashMap::new() }
@@ -140,6 +141,7 @@ impl Relay {
                 let is_paused = self.pauses.get(&queued.number).is_some_and(|pause| pause.until > now);
                 let is_first = !queued.datasets.iter().any(|dataset| before.contains(dataset));
                 before.extend(queued.datasets.iter().cloned());
+                let is_first = is_first || is_planted(Mutation::RelayKeepsNoOrder);
                 if is_first && !is_paused {
                     ready.push(queued);
                     if ready.len() == limits::RELAY_IN_FLIGHT_MAX {
@@ -155,7 +157,10 @@ impl Relay {
     }
 
     async fn send(&self, queued: &Queued) -> Result<Taken, CallError> {
-        let relay = wire::Relay { id: queued.id, body: queued.body.to_vec(), hops: 0 };
+        let tries = self.pauses.get(&queued.number).map_or(0, |pause| pause.tries);
+        let is_forgotten = is_planted(Mutation::RelayForgetsTheId);
+        let id = if is_forgotten { queued.id.wrapping_add(tries.into()) } else { queued.id };
+        let relay = wire::Relay { id, body: queued.body.to_vec(), hops: 0 };
         send(&self.upstreams, relay).await
     }
 
@@ -188,19 +193,61 @@ impl Relay {
     }
 }
 
-/// Sends a webhook to the first of `upstreams` that takes calls.
+/// On the way: what a node that follows others does with webhooks of other nodes.
+pub struct Passing {
+    upstreams: Vec<Arc<dyn Upstream>>,
+    /// Those on their way through this node: one that comes back went in a circle.
+    passing: Mutex<HashSet<u128>>,
+}
+
+/// A webhook on its way through this node, for as long as this lives.
+struct OnTheWay<'a> {
+    passing: &'a Mutex<HashSet<u128>>,
+    id: u128,
+}
+
+impl Drop for OnTheWay<'_> {
+    fn drop(&mut self) {
+        self.passing.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Passing {
+    /// Passes them on to the first of `upstreams` that takes them; keeps nothing.
+    #[must_use]
+    pub fn new(upstreams: Vec<Arc<dyn Upstream>>) -> Self {
+        Self { upstreams, passing: Mutex::default() }
+    }
+
+    /// What became of it.
+    pub async fn pass(&self, relay: wire::Relay) -> Taken {
+        if relay.hops >= limits::SYNC_HOPS_MAX {
+            return Taken::Later("the webhook was passed on too often".to_owned());
+        }
+        let (passing, id) = (&self.passing, relay.id);
+        if !passing.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return Taken::Later("the webhook is on its way through this node already".to_owned());
+        }
+        let _on_the_way = OnTheWay { passing, id };
+        let relay = wire::Relay { hops: relay.hops + 1, ..relay };
+        send(&self.upstreams, relay).await.unwrap_or_else(|error| Taken::Later(error.to_string()))
+    }
+}
+
+/// Sends a webhook to `upstreams`, one after the other, until one knows what became of it. One that says `Later` may
+/// have no way to the primary, or be on a circle with this node: the next one may know better.
 ///
 /// # Errors
-/// The last upstream's [`CallError`] when none did.
+/// The last upstream's [`CallError`] when it did not answer.
 pub async fn send(upstreams: &[Arc<dyn Upstream>], relay: wire::Relay) -> Result<Taken, CallError> {
-    let mut last = CallError::Lost("there is no upstream".to_owned());
+    let mut last = Err(CallError::Lost("there is no upstream".to_owned()));
     for upstream in upstreams {
-        match send_to(&**upstream, relay.clone()).await {
-            Ok(taken) => return Ok(taken),
-            Err(error) => last = error,
+        last = send_to(&**upstream, relay.clone()).await;
+        if matches!(last, Ok(Taken::Ignored | Taken::Applied(..) | Taken::Refused(_))) {
+            break;
         }
     }
-    Err(last)
+    last
 }
 
 async fn send_to(upstream: &dyn Upstream, relay: wire::Relay) -> Result<Taken, CallError> {

@@ -7,11 +7,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use outpost_model::WebhookId;
 use outpost_model::webhook::WebhookEvent;
-use outpost_model::{WebhookId, limits};
 use outpost_storage::StorageError;
+use outpost_sync::Upstream;
+use outpost_sync::relay::Passing;
 use outpost_sync::wire::{Relay, Taken};
-use outpost_sync::{Upstream, relay};
 use tokio::sync::Mutex;
 
 use super::node_desk::RelayTaker;
@@ -70,24 +71,20 @@ impl RelayTaker for OriginRelays {
 
 /// On the way: a node that follows others.
 pub struct PassingRelays {
-    upstreams: Vec<Arc<dyn Upstream>>,
+    passing: Passing,
 }
 
 impl PassingRelays {
     /// Passes them on to the first of `upstreams` that takes them.
     #[must_use]
     pub fn new(upstreams: Vec<Arc<dyn Upstream>>) -> Self {
-        Self { upstreams }
+        Self { passing: Passing::new(upstreams) }
     }
 }
 
 #[async_trait]
 impl RelayTaker for PassingRelays {
     async fn take(&self, relay: Relay) -> Taken {
-        if relay.hops >= limits::SYNC_HOPS_MAX {
-            return Taken::Later("the webhook was passed on too often".to_owned());
-        }
-        let relay = Relay { hops: relay.hops + 1, ..relay };
-        relay::send(&self.upstreams, relay).await.unwrap_or_else(|error| Taken::Later(error.to_string()))
+        self.passing.pass(relay).await
     }
 }

@@ -125,3 +125,44 @@ async fn paused_webhooks_do_not_keep_later_ones_from_being_found() {
     let came = primary.came.lock().unwrap();
     assert!(came[..300].contains(&399), "the last one waits for none before it");
 }
+
+fn relay(hops: u8) -> wire::Relay {
+    wire::Relay { id: 100, body: b"{}".to_vec(), hops }
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_take_it_now_leaves_it_to_the_next() {
+    let away = Primary::new(&[(100, &[Ok(Taken::Later("no way".to_owned()))])]);
+    let primary = Primary::new(&[(100, &[Ok(Taken::Applied(1, 5))])]);
+    let passing = Passing::new(vec![away.clone(), primary]);
+    assert_eq!(passing.pass(relay(1)).await, Taken::Applied(1, 5));
+    assert_eq!(*away.came.lock().unwrap(), [100]);
+}
+
+/// Passes on to what is set later, so that nodes can stand in a circle.
+#[derive(Default)]
+struct Neighbour(std::sync::OnceLock<Arc<Passing>>);
+
+#[async_trait]
+impl Upstream for Neighbour {
+    fn name(&self) -> &str {
+        "neighbour"
+    }
+
+    async fn call(&self, _: Call, request: Message) -> Result<ByteStream, CallError> {
+        let Message::Relay(relay) = request else { panic!("{request:?}") };
+        let taken = self.0.get().unwrap().pass(relay).await;
+        Ok(stream::iter([Ok(frame::encode(&taken.into()))]).boxed())
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_leaves_a_circle_of_nodes_that_prefer_each_other() {
+    let primary = Primary::new(&[(100, &[Ok(Taken::Applied(1, 5))])]);
+    let (one, other) = (Arc::new(Neighbour::default()), Arc::new(Neighbour::default()));
+    let first = Arc::new(Passing::new(vec![other.clone()]));
+    one.0.set(Arc::clone(&first)).ok().unwrap();
+    other.0.set(Arc::new(Passing::new(vec![one, primary.clone()]))).ok().unwrap();
+    assert_eq!(first.pass(relay(0)).await, Taken::Applied(1, 5));
+    assert_eq!(*primary.came.lock().unwrap(), [100]);
+}

@@ -19,6 +19,7 @@ use crate::reader::{Nodes, World};
 use crate::state::State;
 use crate::store::CrashPoint;
 use crate::truth::{Truth, short};
+use crate::webhooks::Webhooks;
 
 /// How long healed nodes may take to become equal.
 const HEALED_WITHIN: Duration = Duration::from_secs(90);
@@ -66,6 +67,7 @@ struct Cluster {
     backup: Backup,
     /// Whether the origin runs over its backup.
     is_restored: Arc<AtomicBool>,
+    webhooks: Arc<Webhooks>,
 }
 
 /// The backup of the origin that some seeds put back.
@@ -87,18 +89,21 @@ impl Cluster {
             nodes.push(Node::new(number, upstreams, log_max, &mut random));
         }
         let addresses = [6, 30, 90][random.usize(..3)];
+        let content = Arc::new(Mutex::new(Content::new(addresses, random.fork())));
+        let is_restored: Arc<AtomicBool> = Arc::default();
         Self {
+            webhooks: Webhooks::new(Arc::clone(&content), Arc::clone(&is_restored), truth),
             nodes: Arc::new(Mutex::new(nodes)),
             count,
             network: Network::new(count, random.u64(..)),
             truth: Arc::clone(truth),
-            content: Arc::new(Mutex::new(Content::new(addresses, random.fork()))),
+            content,
             random,
             down: Vec::new(),
             crashes: mpsc::unbounded_channel(),
             tasks: Vec::new(),
             backup: if seed % 10 == 9 { Backup::Wanted } else { Backup::Never },
-            is_restored: Arc::default(),
+            is_restored,
         }
     }
 
@@ -109,6 +114,8 @@ impl Cluster {
         }
         let writing = self.write();
         self.tasks.push(tokio::spawn(writing));
+        let telling = self.tell_of_news();
+        self.tasks.push(tokio::spawn(telling));
         self.read();
         self.suffer().await;
         self.heal().await;
@@ -143,7 +150,7 @@ impl Cluster {
     fn start(&mut self, number: usize) {
         let mut random = self.random.fork();
         let store = self.with(number, |node, (network, truth)| {
-            node.start(network, truth, &mut random);
+            node.start(network, truth, &self.webhooks, &mut random);
             node.running().map(|running| running.store)
         });
         let Some(store) = store else { return };
@@ -176,7 +183,24 @@ impl Cluster {
                 }
                 let now_ms = outpost_sync::WallClock::now_ms(&*nodes[0].wall);
                 let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
-                origin.store.commit(|state, seq| content.changes(state, seq, now_ms));
+                let _ = origin.store.commit(|state, seq| content.changes(state, seq, now_ms));
+            }
+        }
+    }
+
+    /// The Hub's webhooks come in at the replicas.
+    fn tell_of_news(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        let (nodes, count) = (Arc::clone(&self.nodes), self.count);
+        let mut random = self.random.fork();
+        let gap_ms_max = [100, 1_000, 4_000][random.usize(..3)];
+        async move {
+            loop {
+                sleep(Duration::from_millis(random.u64(0..=gap_ms_max))).await;
+                let node = random.usize(1..count);
+                let running = nodes.lock().unwrap_or_else(PoisonError::into_inner)[node].running();
+                if let Some(outbox) = running.and_then(|running| running.outbox) {
+                    tokio::spawn(async move { outbox.push().await });
+                }
             }
         }
     }
@@ -336,15 +360,18 @@ impl Cluster {
             self.start_due_all();
             let healing = began.elapsed();
             if is_writing && healing > Duration::from_secs(2) {
-                self.tasks.remove(0).abort();
+                self.tasks.drain(..2).for_each(|task| task.abort());
                 is_writing = false;
             }
-            if !is_writing && self.differing().is_empty() {
+            let missing = self.webhooks.missing();
+            if !is_writing && self.differing().is_empty() && missing.is_empty() {
                 break;
             }
             if healing > HEALED_WITHIN {
-                self.truth
-                    .violated(&format!("not equal {HEALED_WITHIN:?} after healing: {:?}", self.differing()));
+                let differing = self.differing();
+                self.truth.violated(&format!(
+                    "{HEALED_WITHIN:?} after healing: differing {differing:?}, webhooks without effect {missing:?}"
+                ));
                 break;
             }
             sleep(Duration::from_millis(200)).await;

@@ -11,6 +11,7 @@ pub mod reader;
 pub mod state;
 pub mod store;
 pub mod truth;
+pub mod webhooks;
 
 /// Seeds that are run in CI: from 0 on.
 pub const SEEDS: u64 = 500;

@@ -14,8 +14,10 @@ use futures::{StreamExt, stream};
 use outpost_sync::call::ByteStream;
 use outpost_sync::server::Frames;
 use outpost_sync::wire::Message;
-use outpost_sync::{Call, CallError, Server, Upstream, frame};
+use outpost_sync::{Call, CallError, Refusal, RefusalCode, Server, Upstream, frame};
 use tokio::sync::Notify;
+
+use crate::webhooks::Desk;
 
 /// How a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +77,21 @@ impl Wire {
     }
 }
 
+/// What listens at a node.
+#[derive(Clone)]
+pub struct Host {
+    /// The feed.
+    pub server: Arc<Server>,
+    /// Takes webhooks.
+    pub desk: Arc<Desk>,
+}
+
 type Links = BTreeMap<(usize, usize), Arc<Wire>>;
 
 /// See the module.
 pub struct Network {
     links: Links,
-    hosts: Mutex<Vec<Option<Arc<Server>>>>,
+    hosts: Mutex<Vec<Option<Host>>>,
     random: Mutex<fastrand::Rng>,
     /// Bytes that were sent as answers.
     pub bytes: AtomicU64,
@@ -110,8 +121,8 @@ impl Network {
     }
 
     /// A node serves, or no more: then its connections are cut.
-    pub fn serve(&self, node: usize, server: Option<Arc<Server>>) {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)[node] = server;
+    pub fn serve(&self, node: usize, host: Option<Host>) {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)[node] = host;
         for ((from, to), link) in &self.links {
             if *from == node || *to == node {
                 link.change(|link| link.cuts += 1);
@@ -119,7 +130,7 @@ impl Network {
         }
     }
 
-    fn host(&self, node: usize) -> Option<Arc<Server>> {
+    fn host(&self, node: usize) -> Option<Host> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)[node].clone()
     }
 
@@ -157,6 +168,16 @@ async fn pass(wire: &Wire, bytes: usize, random: &mut fastrand::Rng) -> Result<(
     if is_cut(&now) { Err(CallError::Lost("the connection was cut".to_owned())) } else { Ok(()) }
 }
 
+impl Host {
+    async fn answer(self, call: Call, request: Message) -> Result<Frames, Refusal> {
+        let Message::Relay(relay) = request else { return self.server.answer(call, request).await };
+        // It goes on when the caller hangs up.
+        let taking = tokio::spawn(async move { self.desk.take(relay).await });
+        let taken = taking.await.map_err(|error| Refusal::new(RefusalCode::Failed, error.to_string()))?;
+        Ok(stream::iter([frame::encode(&taken.into())]).boxed())
+    }
+}
+
 struct Way {
     network: Arc<Network>,
     from: usize,
@@ -177,9 +198,9 @@ impl Upstream for Way {
         let cuts = back.now().cuts;
         let request = frame::encode(&request);
         pass(&network.wire(*from, *to), request.len(), &mut random).await?;
-        let server = network.host(*to).ok_or_else(|| CallError::Lost("nobody listens".to_owned()))?;
+        let host = network.host(*to).ok_or_else(|| CallError::Lost("nobody listens".to_owned()))?;
         let request = frame::decode_one(&request).map_err(|error| CallError::Nonsense(error.to_string()))?;
-        let answer = server.answer(call, request).await;
+        let answer = host.answer(call, request).await;
         pass(&back, 64, &mut random).await?;
         let frames = answer?;
         let network = Arc::clone(network);

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use outpost_model::{Epoch, Position};
 use outpost_sync::promise::Role;
+use outpost_sync::relay::{Outbox, Passing, Relay};
 use outpost_sync::source::{Source, Target};
 use outpost_sync::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, WallClock};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::network::Network;
+use crate::network::{Host, Network};
 use crate::state::State;
 use crate::store::MemStore;
 use crate::truth::Truth;
+use crate::webhooks::{Desk, MemOutbox, OriginDesk, OutboxDisk, Webhooks};
 
 /// The clock on a node's wall.
 pub struct Wall {
@@ -76,6 +78,8 @@ pub struct Running {
     pub board: Option<Arc<StatusBoard>>,
     /// Its age; of a replica only.
     pub freshness: Option<Arc<Freshness>>,
+    /// Webhooks that wait; of a replica only.
+    pub outbox: Option<Arc<MemOutbox>>,
     /// Whom it follows, the preferred one first.
     pub upstreams: Vec<usize>,
 }
@@ -101,6 +105,8 @@ pub struct Node {
     pub upstreams: Vec<usize>,
     /// What a crash leaves.
     pub disk: State,
+    /// The same for webhooks that wait.
+    outbox: OutboxDisk,
     running: Mutex<Option<Running>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -115,6 +121,7 @@ impl Node {
             wall: Wall::new(random),
             upstreams,
             disk: State::empty(epoch, log_max),
+            outbox: OutboxDisk::default(),
             running: Mutex::new(None),
             tasks: Vec::new(),
         }
@@ -131,7 +138,13 @@ impl Node {
     }
 
     /// Starts it; returns when its store crashes, if ever.
-    pub fn start(&mut self, network: &Arc<Network>, truth: &Arc<Truth>, random: &mut fastrand::Rng) {
+    pub fn start(
+        &mut self,
+        network: &Arc<Network>,
+        truth: &Arc<Truth>,
+        webhooks: &Arc<Webhooks>,
+        random: &mut fastrand::Rng,
+    ) {
         let store = MemStore::open(self.number, self.is_origin(), self.disk.clone(), random.u64(..), truth);
         let id = NodeId(random.u128(1..));
         truth.note(&format!("node {} starts at {}", self.number, crate::truth::short(&self.disk.position)));
@@ -142,15 +155,24 @@ impl Node {
             store: Arc::clone(&store),
             board: None,
             freshness: None,
+            outbox: None,
             upstreams: self.upstreams.clone(),
         };
-        let standing: Arc<dyn Standing> = if self.is_origin() {
-            Arc::new(Origin(id))
+        let wall: Arc<Wall> = Arc::clone(&self.wall);
+        let (standing, desk): (Arc<dyn Standing>, _) = if self.is_origin() {
+            let desk = OriginDesk::new(Arc::clone(&store), wall, Arc::clone(webhooks));
+            (Arc::new(Origin(id)), Desk::Origin(desk))
         } else {
-            let wall: Arc<Wall> = Arc::clone(&self.wall);
             let freshness = Arc::new(Freshness::new(wall));
             let board = Arc::new(StatusBoard::new(id, Arc::clone(&freshness)));
-            let ways = self.upstreams.iter().map(|to| network.way(self.number, *to)).collect();
+            let ways: Vec<_> = self.upstreams.iter().map(|to| network.way(self.number, *to)).collect();
+            let disk = self.outbox.clone();
+            let (store_too, webhooks) = (Arc::clone(&store), Arc::clone(webhooks));
+            let outbox = MemOutbox::open(self.number, disk, store_too, webhooks, random.u64(..));
+            let waiting: Arc<dyn Outbox> = Arc::clone(&outbox) as _;
+            self.tasks.push(tokio::spawn(Relay::new(waiting, ways.clone(), Arc::default()).run()));
+            running.outbox = Some(outbox);
+            let passing = Passing::new(ways.clone());
             let target: Arc<dyn Target> = Arc::clone(&store) as _;
             let (board_too, freshness_too) = (Arc::clone(&board), Arc::clone(&freshness));
             let follower = Follower::new(target, ways, board_too, freshness_too, random.u64(..));
@@ -158,10 +180,11 @@ impl Node {
             running.role = Role::Replica;
             running.board = Some(Arc::clone(&board));
             running.freshness = Some(freshness);
-            board
+            (board, Desk::Passing(passing))
         };
         let source: Arc<dyn Source> = store;
-        network.serve(self.number, Some(Server::new(source, standing)));
+        network
+            .serve(self.number, Some(Host { server: Server::new(source, standing), desk: Arc::new(desk) }));
         *self.running.lock().expect("no holder panics") = Some(running);
     }
 
@@ -171,6 +194,9 @@ impl Node {
         self.tasks.drain(..).for_each(|task| task.abort());
         network.serve(self.number, None);
         self.disk = running.store.crash();
+        if let Some(outbox) = &running.outbox {
+            self.outbox = outbox.on_disk();
+        }
         truth.note(&format!("node {} crashed at {}", self.number, crate::truth::short(&self.disk.position)));
     }
 }

@@ -33,12 +33,27 @@ pub enum CrashPoint {
     BeforeSwitch,
     /// When the stage is seen and not on disk.
     Switched,
+    /// At the primary, between a webhook's receipt and its effect.
+    Received,
+    /// At the primary, between a webhook's effect and the mark that it was taken.
+    Effective,
+    /// At a replica, between the answer about a webhook and its removal.
+    Answered,
 }
 
 impl CrashPoint {
     /// Every one.
-    pub const ALL: [Self; 6] =
-        [Self::BeforeApply, Self::Visible, Self::Flushed, Self::Staging, Self::BeforeSwitch, Self::Switched];
+    pub const ALL: [Self; 9] = [
+        Self::BeforeApply,
+        Self::Visible,
+        Self::Flushed,
+        Self::Staging,
+        Self::BeforeSwitch,
+        Self::Switched,
+        Self::Received,
+        Self::Effective,
+        Self::Answered,
+    ];
 }
 
 struct Inner {
@@ -178,7 +193,10 @@ impl MemStore {
     }
 
     /// Commits changes at the origin, made of what is stored now.
-    pub fn commit(&self, make: impl FnOnce(&State, u64) -> Vec<Change>) {
+    ///
+    /// # Errors
+    /// [`StoreError`] when the node crashed.
+    pub fn commit(&self, make: impl FnOnce(&State, u64) -> Vec<Change>) -> Result<u64, StoreError> {
         let (batch, is_alive) = {
             let inner = self.lock();
             let seq = inner.visible.position.seq + 1;
@@ -186,9 +204,35 @@ impl MemStore {
             let epoch = inner.visible.position.epoch;
             (Batch { epoch, changes, reached: Some(seq), left: Vec::new() }, !inner.is_dead)
         };
-        if is_alive {
-            let _ = self.step(Step::Apply(batch), CrashPoint::BeforeApply, CrashPoint::Visible);
+        if !is_alive {
+            return Err(dead());
         }
+        self.step(Step::Apply(batch), CrashPoint::BeforeApply, CrashPoint::Visible)
+    }
+
+    /// Commits changes at the origin and returns when they are on disk, with the position that holds them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the node crashed.
+    pub async fn commit_durably(
+        &self,
+        make: impl FnOnce(&State, u64) -> Vec<Change>,
+    ) -> Result<Position, StoreError> {
+        let number = self.commit(make)?;
+        self.flushed(number).await?;
+        Ok(self.on_disk(|state| state.position))
+    }
+
+    /// What works beside the store comes to a point where it may crash.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the node crashed, there or before.
+    pub fn come_to(&self, point: Option<CrashPoint>) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        if let Some(point) = point {
+            self.crash_if(&mut inner, point);
+        }
+        if inner.is_dead { Err(dead()) } else { Ok(()) }
     }
 
     fn step(&self, step: Step, before: CrashPoint, after: CrashPoint) -> Result<u64, StoreError> {
