@@ -308,6 +308,8 @@ pub const STAGE_MOVED_ROWS: usize = 256;
 pub const STAGE_MOVER_PAUSE_MS: u64 = 1;
 /// Room that is left on the disk of a data directory: below it nothing more is mirrored.
 pub const DISK_FREE_BYTES_MIN: u64 = 512 * 1024 * 1024;
+/// On a small disk, this part of it is left free instead: one in so many bytes.
+pub const DISK_FREE_SHARE_MIN: u64 = 20;
 /// Webhooks that a replica keeps until its upstream took them; more are refused.
 pub const OUTBOX_ENTRIES_MAX: usize = 100_000;
 /// Bytes of their bodies, as sent.

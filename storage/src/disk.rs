@@ -31,7 +31,8 @@ pub enum Room {
 }
 
 impl DiskRoom {
-    /// Looks at the disk of `directory`, of which `used` bytes are ours; leaves [`limits::DISK_FREE_BYTES_MIN`].
+    /// Looks at the disk of `directory`, of which `used` bytes are ours; leaves [`limits::DISK_FREE_BYTES_MIN`], or a
+    /// share of a disk that is small.
     ///
     /// # Errors
     /// [`StorageError::Engine`] when the disk does not say.
@@ -40,7 +41,8 @@ impl DiskRoom {
             StorageError::Engine(format!("failed to ask for the room at {}: {error}", directory.display()))
         })?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
-        Ok(Self { used, free, used_max, free_min: limits::DISK_FREE_BYTES_MIN })
+        let share = found.f_blocks.saturating_mul(found.f_frsize) / limits::DISK_FREE_SHARE_MIN;
+        Ok(Self { used, free, used_max, free_min: share.min(limits::DISK_FREE_BYTES_MIN) })
     }
 
     /// Whether more may be taken in.
