@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outpost_model::Position;
-use outpost_storage::{FeedSource, Mirror, MirrorStore};
+use outpost_storage::{Mirror, MirrorStore};
 use outpost_sync::promise::{Here, Role, decide};
 use outpost_sync::{Freshness, NodeId, Standing, WallClock};
 use tokio::time::Instant;
@@ -85,9 +85,8 @@ impl ReplicaVantage {
 
 impl Vantage for ReplicaVantage {
     fn decide(&self, demand: &Demand, tried: Tried) -> Decision {
-        let head = self.mirror.head();
-        let here =
-            Here { role: Role::Replica, position: self.mirror.visible(), left: &head.left, age: self.age() };
+        let (position, left) = self.mirror.visible_left();
+        let here = Here { role: Role::Replica, position, left: &left, age: self.age() };
         decide(demand, &here, tried)
     }
 

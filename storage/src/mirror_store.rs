@@ -230,6 +230,12 @@ impl MirrorStore {
         self.inner.shown.visible_hash()
     }
 
+    /// [`Mirror::visible`](crate::Mirror::visible), with the histories that were left before it, newest last.
+    #[must_use]
+    pub fn visible_left(&self) -> (Position, Vec<Epoch>) {
+        self.inner.shown.visible_left()
+    }
+
     /// What is on disk.
     #[must_use]
     pub fn summary(&self) -> MirrorSummary {

@@ -266,9 +266,8 @@ impl Target for MirrorTarget {
     }
 
     async fn stage(&self, epoch: Epoch) -> Result<Box<dyn Stage>, StoreError> {
-        let store = self.store().clone();
         let stage = self.feed.blocking(move |store| store.stage(epoch)).await?;
-        Ok(Box::new(StoreStage { store, stage: Some(stage) }))
+        Ok(Box::new(StoreStage { stage: Some(stage) }))
     }
 
     fn visible(&self) -> Position {
@@ -277,6 +276,10 @@ impl Target for MirrorTarget {
 
     fn visible_hash(&self) -> (Position, SetHash) {
         self.store().visible_hash()
+    }
+
+    fn visible_left(&self) -> (Position, Vec<Epoch>) {
+        self.store().visible_left()
     }
 
     async fn stored_hash(&self) -> Result<SetHash, StoreError> {
@@ -310,7 +313,6 @@ async fn wait(room: &watch::Receiver<bool>, wanted: bool) {
 }
 
 struct StoreStage {
-    store: MirrorStore,
     /// Taken out while it works.
     stage: Option<MirrorStage>,
 }
@@ -339,20 +341,12 @@ impl Stage for StoreStage {
         expected: Option<SetHash>,
         left: Vec<Epoch>,
     ) -> Result<(), StageError> {
-        let Some(stage) = self.stage.take() else {
+        let Some(mut stage) = self.stage.take() else {
             return Err(StoreError("an earlier call to the stage failed".to_owned()).into());
         };
-        let store = self.store.clone();
         blocking(move || {
+            stage.take_over(left);
             stage.commit(reached, expected, None).map_err(staging)?;
-            let batch = MirrorBatch {
-                epoch: reached.epoch,
-                changes: Vec::new(),
-                reached: Some(reached.seq),
-                cursor: None,
-                left,
-            };
-            store.apply(batch).map_err(StoreError::from)?;
             Ok(())
         })
         .await

@@ -143,8 +143,9 @@ impl Follower {
 
     /// Whether the upstream with this head may be followed.
     pub(crate) fn check(&self, head: &wire::Head) -> Result<(), Unfit> {
-        let left = self.target.head().left;
-        let mine = Mine { node: self.board.me(), position: self.target.visible(), left: &left };
+        // Both as readers see them: what is on disk may still be before a switch.
+        let (position, left) = self.target.visible_left();
+        let mine = Mine { node: self.board.me(), position, left: &left };
         history::check(&mine, head)
     }
 }

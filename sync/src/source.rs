@@ -116,6 +116,9 @@ pub trait Target: Source {
     /// The set hash of what readers see, with its position.
     fn visible_hash(&self) -> (Position, SetHash);
 
+    /// What readers see, with the histories that were left before it, newest last: both of one moment.
+    fn visible_left(&self) -> (Position, Vec<Epoch>);
+
     /// The set hash of everything stored, also while it is not the state at a position yet.
     async fn stored_hash(&self) -> Result<SetHash, StoreError> {
         Ok(self.visible_hash().1)

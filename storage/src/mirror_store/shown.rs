@@ -8,25 +8,39 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use outpost_model::{Position, SetHash};
+use outpost_model::{Epoch, Position, SetHash};
 use tokio::sync::watch;
 
 use super::records::Meta;
 
+/// What readers are sure to see, all of one moment.
+struct Visible {
+    position: Position,
+    set_hash: SetHash,
+    /// Histories left, newest last.
+    left: Vec<u128>,
+}
+
+impl Visible {
+    fn of(meta: &Meta) -> Self {
+        Self { position: meta.position(), set_hash: meta.position_hash, left: meta.left.clone() }
+    }
+}
+
 /// See the module.
 pub(super) struct Shown {
     seen: RwLock<Position>,
-    visible: RwLock<(Position, SetHash)>,
+    visible: RwLock<Visible>,
     news: watch::Sender<u64>,
 }
 
 impl Shown {
     pub(super) fn new(meta: &Meta) -> Self {
-        let visible = meta.position();
+        let visible = Visible::of(meta);
         Self {
             seen: RwLock::new(meta.seen()),
-            visible: RwLock::new((visible, meta.position_hash)),
-            news: watch::Sender::new(visible.seq),
+            news: watch::Sender::new(visible.position.seq),
+            visible: RwLock::new(visible),
         }
     }
 
@@ -42,7 +56,14 @@ impl Shown {
 
     /// The same with the set hash of the state at it.
     pub(super) fn visible_hash(&self) -> (Position, SetHash) {
-        *self.visible.read().unwrap_or_else(PoisonError::into_inner)
+        let visible = self.visible.read().unwrap_or_else(PoisonError::into_inner);
+        (visible.position, visible.set_hash)
+    }
+
+    /// The same with the histories that were left before it, newest last.
+    pub(super) fn visible_left(&self) -> (Position, Vec<Epoch>) {
+        let visible = self.visible.read().unwrap_or_else(PoisonError::into_inner);
+        (visible.position, visible.left.iter().copied().map(Epoch).collect())
     }
 
     /// A receiver of the seq of [`Shown::visible`].
@@ -60,9 +81,9 @@ impl Shown {
         let position = meta.position();
         let old = {
             let mut visible = self.visible.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *visible, (position, meta.position_hash))
+            std::mem::replace(&mut *visible, Visible::of(meta))
         };
-        if old.0 != position {
+        if old.position != position {
             self.news.send_replace(position.seq);
         }
     }

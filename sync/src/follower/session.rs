@@ -107,9 +107,8 @@ impl Follower {
     }
 
     async fn follow(&self, mut tail: Answer) -> End {
-        let epoch = self.target.visible().epoch;
-        let left = self.target.head().left;
-        let mut gather = Gather::new(Arc::clone(&self.target), epoch, left);
+        let (at, left) = self.target.visible_left();
+        let mut gather = Gather::new(Arc::clone(&self.target), at.epoch, left);
         loop {
             match self.follow_one(&mut tail, &mut gather).await {
                 Ok(true) => {}

@@ -410,6 +410,10 @@ impl Target for MemStore {
         (inner.visible.position, inner.visible.digest().set_hash)
     }
 
+    fn visible_left(&self) -> (Position, Vec<Epoch>) {
+        self.seen(|state| (state.position, state.left.clone()))
+    }
+
     fn damaged(&self, _max: usize) -> Vec<Changed> {
         Vec::new()
     }

@@ -104,3 +104,29 @@ async fn a_recount_makes_the_items_anew() {
     assert!(store.scrub().unwrap().recounted);
     assert_eq!(store.items().unwrap().len(), 1);
 }
+
+#[test]
+fn what_is_visible_tells_the_histories_left_before_it_without_waiting_for_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let to = |epoch, seq, left| MirrorBatch {
+        epoch: Epoch(epoch),
+        changes: Vec::new(),
+        reached: Some(seq),
+        cursor: None,
+        left,
+    };
+    for (epoch, left) in [(7, vec![]), (8, vec![]), (9, vec![Epoch(3)])] {
+        store.apply(to(epoch, 5, left)).unwrap();
+    }
+    let at = Position { epoch: Epoch(9), seq: 5 };
+    let mut left = store.visible_left();
+    left.1.sort();
+    assert_eq!(left, (at, vec![Epoch(3), Epoch(7), Epoch(8)]));
+    let mut stage = store.stage(Epoch(10)).unwrap();
+    stage.take_over(vec![Epoch(4)]);
+    stage.commit(Position { epoch: Epoch(10), seq: 6 }, None, None).unwrap();
+    let (position, left) = store.visible_left();
+    assert_eq!(position, Position { epoch: Epoch(10), seq: 6 });
+    assert!(left.contains(&Epoch(4)) && left.contains(&Epoch(9)), "{left:?}");
+}

@@ -1,0 +1,74 @@
+//! What a follower decides while its disk lags behind what its readers see.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outpost_model::{Epoch, Position};
+use outpost_sim::content::Content;
+use outpost_sim::network::{Host, Network};
+use outpost_sim::state::{State, Step};
+use outpost_sim::store::MemStore;
+use outpost_sim::truth::Truth;
+use outpost_sim::webhooks::Desk;
+use outpost_sync::relay::Passing;
+use outpost_sync::source::{Batch, Target};
+use outpost_sync::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, WallClock};
+
+struct Origin;
+
+impl Standing for Origin {
+    fn node(&self) -> NodeId {
+        NodeId(1)
+    }
+
+    fn path(&self) -> Vec<NodeId> {
+        vec![NodeId(1)]
+    }
+
+    fn age_ms(&self, _: &Position) -> Option<u64> {
+        Some(0)
+    }
+}
+
+struct Wall;
+
+impl WallClock for Wall {
+    fn now_ms(&self) -> u64 {
+        0
+    }
+}
+
+fn batch(epoch: Epoch, seq: u64) -> Batch {
+    let changes = Content::new(6, fastrand::Rng::with_seed(seq)).changes(&State::empty(epoch, 8), seq, seq);
+    Batch { epoch, changes, reached: Some(seq), left: Vec::new() }
+}
+
+fn disk(epoch: Epoch, seq: u64) -> State {
+    let mut disk = State::empty(epoch, 8);
+    disk.step(&Step::Apply(batch(epoch, seq)));
+    disk
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_in_a_history_that_readers_saw_left_is_refused_before_the_disk_knows() {
+    let (old, new) = (Epoch(1), Epoch(2));
+    let truth = Arc::new(Truth::new(false));
+    let network = Network::new(2, 7);
+    let origin = MemStore::open(0, true, disk(old, 10), 1, &truth);
+    let server = Server::new(origin, Arc::new(Origin));
+    network.serve(0, Some(Host { server, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }));
+
+    // Nothing is flushed here: the disk stays in the old history.
+    let mirror = MemStore::open(1, false, disk(old, 5), 2, &truth);
+    mirror.apply(batch(new, 20)).await.unwrap();
+    assert_eq!(mirror.on_disk(|state| state.position.epoch), old);
+    let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
+    let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
+    let target: Arc<dyn Target> = Arc::clone(&mirror) as _;
+    let ways = vec![network.way(1, 0)];
+    let following = tokio::spawn(Follower::new(target, ways, Arc::clone(&board), freshness, 3).run());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    following.abort();
+    assert_eq!(mirror.visible(), Position { epoch: new, seq: 20 });
+    assert!(board.status().sessions > 1, "the origin was asked");
+}
