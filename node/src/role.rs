@@ -2,6 +2,7 @@
 
 mod asset_store;
 pub mod assets;
+mod assets_ahead;
 mod folder;
 mod loops;
 pub mod maintenance;

@@ -24,7 +24,7 @@ pub mod source;
 pub mod wire;
 
 pub use call::{Answer, Call, CallError, Refusal, RefusalCode, Upstream};
-pub use follower::{Follower, StatusBoard};
+pub use follower::{Follower, Phase, StatusBoard};
 pub use freshness::{Freshness, WallClock};
 pub use node_id::NodeId;
 pub use server::{Server, Standing};

@@ -6,8 +6,11 @@ use outpost_harness::{NodeProcess, client, wait_until};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::replica_faults::free_port;
 use crate::support::{BOUND, Setting, answers, get, get_json, wait_until_idle};
 
+/// Within this a replica of a replica has what the primary has, on a machine that does other things too.
+const LAG: Duration = Duration::from_secs(5);
 const LISTEN: [&str; 2] = ["--sync-listen", "127.0.0.1:0"];
 
 /// The address for other nodes, as the node's log tells it.
@@ -82,7 +85,7 @@ async fn a_replica_answers_as_its_primary_does_and_goes_on_without_it() {
     assert_eq!((status, code.as_deref()), (StatusCode::SERVICE_UNAVAILABLE, Some("UpstreamNotReached")));
     // Killed and started again without an upstream it serves what it has, and says that it is not ready.
     node.kill().unwrap();
-    let node = unready_replica(copy.path(), &upstream).await;
+    let node = unready_replica(copy.path(), &upstream, &[]).await;
     assert_eq!(answers(&node, "org/first").await, before);
     let response = get(&node, "/splits?dataset=org/first").await;
     assert_eq!(response.headers()["x-sync-staleness"], "unknown");
@@ -91,9 +94,10 @@ async fn a_replica_answers_as_its_primary_does_and_goes_on_without_it() {
 }
 
 /// A replica that nobody waits for to be ready.
-async fn unready_replica(data: &std::path::Path, upstream: &str) -> NodeProcess {
+async fn unready_replica(data: &std::path::Path, upstream: &str, options: &[&str]) -> NodeProcess {
     let data = data.to_str().unwrap();
     let arguments = ["--role", "replica", "--upstream", upstream, "--data-dir", data];
+    let arguments = [&arguments[..], options].concat();
     NodeProcess::start_unready(std::path::Path::new(env!("CARGO_BIN_EXE_node")), &arguments).await.unwrap()
 }
 
@@ -176,15 +180,34 @@ async fn a_replica_follows_a_replica_and_one_that_follows_itself_is_told() {
     let unknown = "/splits?dataset=org/nobody";
     assert_eq!(get_json(&edge, unknown).await, get_json(&primary, unknown).await);
 
-    // Started again at a fixed place, the one in the middle follows the one behind it.
-    let upstream = sync_address(&edge).await;
+    // Started again at its address, the one in the middle follows the one behind it. Whichever of the two calls when
+    // the other already follows it is told; both go on serving.
+    let (upstream, address) = (sync_address(&edge).await, sync_address(&middle).await);
     middle.kill().unwrap();
-    let arguments =
-        ["--role", "replica", "--upstream", &upstream, "--data-dir", near.path().to_str().unwrap()];
-    let arguments = [&arguments[..], &token].concat();
-    let looped = NodeProcess::start_unready(std::path::Path::new(env!("CARGO_BIN_EXE_node")), &arguments);
-    let looped = looped.await.unwrap();
-    assert_eq!(answers(&looped, "org/first").await, answers(&primary, "org/first").await);
+    let options = ["--sync-token", "the-token", "--sync-listen", address.strip_prefix("http://").unwrap()];
+    let looped = unready_replica(near.path(), &upstream, &options).await;
+    wait_until("one of them to be told", BOUND, || async {
+        let is_told = |node| was_told(node, "this node follows the caller, directly or through others");
+        (is_told(&looped) || is_told(&edge)).then_some(())
+    })
+    .await;
+    for node in [&looped, &edge] {
+        assert_eq!(answers(node, "org/first").await, answers(&primary, "org/first").await);
+    }
+
+    let own = free_port().to_string();
+    let alone = tempfile::tempdir().unwrap();
+    let options = ["--sync-token", "the-token", "--sync-listen", &own];
+    let alone = unready_replica(alone.path(), &format!("http://{own}"), &options).await;
+    wait_until("the one that follows itself to be told", BOUND, || async {
+        was_told(&alone, "this node was told to follow itself; give it another --upstream").then_some(())
+    })
+    .await;
+}
+
+/// Whether a session of the node was refused as a loop, in these words.
+fn was_told(node: &NodeProcess, words: &str) -> bool {
+    node.log_lines().iter().any(|line| line.contains("(SyncLoop)") && line.contains(words))
 }
 
 #[tokio::test]
@@ -195,7 +218,7 @@ async fn kills_in_the_middle_of_changes_leave_nodes_that_agree() {
     let copy = tempfile::tempdir().unwrap();
     for turn in 0..6 {
         setting.write(&format!("many/d{turn}/data.csv"), format!("a\n{turn}\n"));
-        let node = unready_replica(copy.path(), &upstream).await;
+        let node = unready_replica(copy.path(), &upstream, &[]).await;
         tokio::time::timeout(Duration::from_millis(150 * turn), get(&node, "/healthcheck")).await.ok();
         node.kill().unwrap();
     }
@@ -243,11 +266,7 @@ async fn a_webhook_at_a_replica_outlives_kills_of_both_and_reaches_the_primary_o
     assert_eq!(webhook(&node, "the-secret").await.unwrap().status(), StatusCode::OK);
     node.kill().unwrap();
 
-    let data = copy.path().to_str().unwrap();
-    let arguments = ["--role", "replica", "--upstream", &upstream, "--data-dir", data];
-    let arguments = [&arguments[..], &secret].concat();
-    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_node"));
-    let node = NodeProcess::start_unready(binary, &arguments).await.unwrap();
+    let node = unready_replica(copy.path(), &upstream, &secret).await;
     let metrics = || async { get(&node, "/metrics").await.text().await.unwrap() };
     assert!(metrics().await.contains("outpost_outbox_entries 1"), "{}", metrics().await);
     let address = upstream.strip_prefix("http://").unwrap();
@@ -262,13 +281,7 @@ async fn a_webhook_at_a_replica_outlives_kills_of_both_and_reaches_the_primary_o
 
 #[tokio::test]
 async fn images_are_served_by_a_replica_and_by_one_behind_it_and_stay_without_the_primary() {
-    let setting = Setting::new();
-    let dataset = "scikit-learn/photographs";
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hub").join(dataset);
-    for entry in walk(&source) {
-        let name = entry.strip_prefix(&source).unwrap().to_str().unwrap().to_owned();
-        setting.write(&format!("{dataset}/{name}"), std::fs::read(&entry).unwrap());
-    }
+    let setting = photographs();
     let primary = setting.start(&LISTEN).await;
     wait_until_idle(&primary, 1).await;
     let (near, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -292,6 +305,96 @@ async fn images_are_served_by_a_replica_and_by_one_behind_it_and_stay_without_th
     middle.kill().unwrap();
     assert_eq!(get(&edge, &path).await.bytes().await.unwrap(), original);
     assert_eq!(get(&edge, &missing).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+const PHOTOGRAPHS: &str = "/first-rows?dataset=scikit-learn/photographs&config=default&split=train";
+
+fn photographs() -> Setting {
+    let setting = Setting::new();
+    let dataset = "scikit-learn/photographs";
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hub").join(dataset);
+    for entry in walk(&source) {
+        let name = entry.strip_prefix(&source).unwrap().to_str().unwrap().to_owned();
+        setting.write(&format!("{dataset}/{name}"), std::fs::read(&entry).unwrap());
+    }
+    setting
+}
+
+/// The paths of all images in the first rows.
+async fn images(node: &NodeProcess) -> Vec<String> {
+    let (status, _, body) = get_json(node, PHOTOGRAPHS).await;
+    assert_eq!(status, StatusCode::OK);
+    let rows = body["rows"].as_array().unwrap().iter();
+    let sources = rows.map(|row| row["row"]["image"]["src"].as_str().unwrap().to_owned());
+    sources.map(|source| format!("/assets/{}", source.split_once("/assets/").unwrap().1)).collect()
+}
+
+async fn wait_for_assets(node: &NodeProcess, assets: usize) {
+    let wanted = format!("outpost_replica{{figure=\"assets_fetched\"}} {assets}\n");
+    wait_until("the assets to arrive unasked", BOUND, || async {
+        get(node, "/metrics").await.text().await.unwrap().contains(&wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn images_that_nobody_has_read_are_at_the_replica_when_the_primary_goes() {
+    let setting = photographs();
+    let primary = setting.start(&LISTEN).await;
+    wait_until_idle(&primary, 1).await;
+    let copy = tempfile::tempdir().unwrap();
+    let node = replica(copy.path(), &sync_address(&primary).await, &[]).await;
+    let mut originals = Vec::new();
+    for path in images(&primary).await {
+        let original = get(&primary, &path).await.bytes().await.unwrap();
+        originals.push((path, original));
+    }
+    assert_eq!(originals.len(), 2);
+    wait_for_assets(&node, 2).await;
+    primary.kill().unwrap();
+    for (path, original) in originals {
+        let request = client().get(format!("{}{path}", node.base_url())).header("range", "bytes=100-299");
+        let part = request.send().await.unwrap();
+        assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+        assert_eq!(part.bytes().await.unwrap(), original[100..300]);
+        assert_eq!(get(&node, &path).await.bytes().await.unwrap(), original);
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_at_the_primary_is_no_longer_served_by_replicas_which_had_it() {
+    let setting = photographs();
+    setting.write("org/other/data.csv", "a\n1\n");
+    let primary = setting.start(&LISTEN).await;
+    wait_until_idle(&primary, 2).await;
+    let (near, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let middle = replica(near.path(), &sync_address(&primary).await, &LISTEN).await;
+    let edge = replica(far.path(), &sync_address(&middle).await, &[]).await;
+    let paths = images(&primary).await;
+    for node in [&middle, &edge] {
+        wait_for_assets(node, paths.len()).await;
+        assert_eq!(get(node, &paths[0]).await.status(), StatusCode::OK);
+    }
+    std::fs::remove_dir_all(setting.hub().join("scikit-learn/photographs")).unwrap();
+    wait_until("the primary to refuse it", BOUND, || async {
+        (get(&primary, PHOTOGRAPHS).await.status() == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    let refused_at = std::time::Instant::now();
+    for node in [&middle, &edge] {
+        for path in [PHOTOGRAPHS, &paths[0]] {
+            wait_until("the replica to refuse it", LAG, || async {
+                (get(node, path).await.status() == StatusCode::UNAUTHORIZED).then_some(())
+            })
+            .await;
+        }
+    }
+    assert!(refused_at.elapsed() < LAG, "{:?}", refused_at.elapsed());
+    // What was there is gone for good, not hidden by what the primary says.
+    primary.kill().unwrap();
+    for path in [PHOTOGRAPHS, &paths[0]] {
+        assert_ne!(get(&edge, path).await.status(), StatusCode::OK, "{path}");
+    }
 }
 
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

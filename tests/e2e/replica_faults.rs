@@ -17,7 +17,7 @@ const DATASETS: usize = 12;
 const SECRET: &str = "s3cret";
 
 /// A port that nobody uses now: addresses must outlive the processes behind them.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -24,9 +24,21 @@ pub const LOOKUPS_WAITING_MAX: usize = 1_024;
 /// How long a reader waits for the answer of an upstream.
 pub const LOOKUP_TIMEOUT_MS: u64 = 5_000;
 
-/// Assets up to this size are kept by a replica once they were read; larger ones are passed through.
+/// Assets up to this size are kept by a replica; larger ones are passed through.
 pub const ASSET_KEPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Disk that a replica gives to assets; those that were read longest ago go first.
 pub const ASSET_MIRROR_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Assets that a replica fetches at once.
 pub const ASSET_FETCHES_MAX: usize = 8;
+/// Assets that a replica fetches at once before anyone asks for them, beside those that readers wait for.
+pub const ASSETS_AHEAD_IN_FLIGHT_MAX: usize = 2;
+/// Part of [`ASSET_MIRROR_BYTES_MAX`], in percent, up to which assets are fetched before anyone asks for them.
+pub const ASSETS_AHEAD_BUDGET_PERCENT: u64 = 90;
+/// Assets of one entry that are fetched before anyone asks for them.
+pub const ASSETS_AHEAD_PER_ENTRY_MAX: usize = 1_000;
+/// Tries in a row to fetch an asset that nobody has asked for.
+pub const ASSET_AHEAD_TRIES_MAX: usize = 3;
+/// How long an entry waits whose assets could not be fetched.
+pub const ASSETS_AHEAD_RETRY_MS: u64 = 60_000;
+/// Entries that wait for that; of further ones, assets are fetched when they are read.
+pub const ASSETS_AHEAD_WAITING_MAX: usize = 10_000;

@@ -1,7 +1,7 @@
 //! `node status` of a replica, for people.
 
 use super::plain;
-use crate::http::routes::admin::wire::{OutboxFigures, ReplicaStatus};
+use crate::http::routes::admin::wire::{AssetFigures, OutboxFigures, ReplicaStatus};
 
 /// The whole page. What is not known is said to be so.
 pub(super) fn render(status: &ReplicaStatus) -> String {
@@ -25,6 +25,7 @@ pub(super) fn render(status: &ReplicaStatus) -> String {
         ("staleness", staleness),
         ("records", records),
         ("disk", format!("{disk}{room}")),
+        ("assets", assets(&status.assets)),
         ("outbox", outbox(&status.outbox)),
         ("last scrub", scrub(status)),
         ("differences", status.differences.to_string()),
@@ -34,6 +35,11 @@ pub(super) fn render(status: &ReplicaStatus) -> String {
     ];
     let line = |(name, value): &(&str, String)| plain(&format!("{name:<16}{}\n", value.replace('\n', " ")));
     rows.iter().map(line).collect()
+}
+
+fn assets(assets: &AssetFigures) -> String {
+    let AssetFigures { fetched, fetched_bytes, skipped } = assets;
+    format!("{fetched} fetched since the start, {fetched_bytes} bytes; {skipped} left until they are read")
 }
 
 fn outbox(outbox: &OutboxFigures) -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 use outpost_model::{ArtifactKey, AssetSplit, DatasetName, PUBLIC_URL_PLACEHOLDER, StepKind, limits};
-use outpost_storage::{AssetScope, AssetStore, Authority, Mirror, StorageError};
+use outpost_storage::{AssetScope, AssetStore, Authority, Mirror, MirrorEntry, StorageError};
 
 /// The rows whose stored body links to assets of which the store has none.
 ///
@@ -57,19 +57,27 @@ fn look(
     }
 }
 
+/// What opens the link to an asset in a stored body. A quote within a cell is escaped, so that no text can look like it.
+pub(super) fn link_start() -> String {
+    format!("\"src\":\"{PUBLIC_URL_PLACEHOLDER}/assets/")
+}
+
 /// The rows of an entry that links to assets.
-fn linked_rows(mirror: &dyn Mirror, key: &ArtifactKey) -> Result<Option<AssetSplit>, StorageError> {
-    let (Some(config), Some(split)) = (key.config(), key.split()) else { return Ok(None) };
+pub(super) fn linked_rows(
+    mirror: &dyn Mirror,
+    key: &ArtifactKey,
+) -> Result<Option<AssetSplit>, StorageError> {
     let Some(entry) = mirror.get(key)? else { return Ok(None) };
-    // A quote within a cell is escaped, so that no text can look like a member.
-    let link = format!("\"src\":\"{PUBLIC_URL_PLACEHOLDER}/assets/");
-    if memmem::find(&entry.body, link.as_bytes()).is_none() {
-        return Ok(None);
-    }
-    Ok(Some(AssetSplit {
+    Ok(rows_of(key, &entry).filter(|_| memmem::find(&entry.body, link_start().as_bytes()).is_some()))
+}
+
+/// The rows that the assets of an entry belong to.
+pub(super) fn rows_of(key: &ArtifactKey, entry: &MirrorEntry) -> Option<AssetSplit> {
+    let (Some(config), Some(split)) = (key.config(), key.split()) else { return None };
+    Some(AssetSplit {
         dataset: key.dataset().clone(),
         config: config.clone(),
         split: split.clone(),
-        revision: entry.revision,
-    }))
+        revision: entry.revision.clone(),
+    })
 }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use outpost_model::limits::READY_CACHE_BYTES_MAX;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::assets_ahead::AssetsAhead;
 use super::loops::{self, Loops};
 use super::{asset_store, assets, room, scrub, store, sync_listener};
 use crate::clock;
@@ -25,7 +26,9 @@ use crate::config::ReplicaConfig;
 use crate::http::frame::Frame;
 use crate::http::read::ReadState;
 use crate::http::response::MaxAges;
-use crate::http::routes::admin::wire::{NodeItem, OutboxFigures, ReplicaStatus, ScrubItem, time_text};
+use crate::http::routes::admin::wire::{
+    AssetFigures, NodeItem, OutboxFigures, ReplicaStatus, ScrubItem, time_text,
+};
 use crate::http::routes::admin::{Admin, ReplicaAdmin};
 use crate::http::routes::technical::StoreGauges;
 use crate::http::routes::webhook::WebhookState;
@@ -50,6 +53,8 @@ struct Parts {
     relayed: Arc<RelayCounts>,
     has_room: watch::Receiver<bool>,
     last_scrub: Arc<scrub::LastScrub>,
+    fetcher: Arc<AssetFetcher>,
+    assets_skipped: Arc<AtomicU64>,
 }
 
 /// Runs a replica until `stop`.
@@ -90,6 +95,7 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     loops.start(Relay::new(outbox, parts.upstreams.clone(), Arc::clone(&parts.relayed)).run());
     let (assets, mirror) = (Arc::clone(&parts.assets), Arc::new(parts.mirror.clone()));
     loops.start(assets::follow_loop(assets, mirror, assets::Knowledge::Copied));
+    loops.start(parts.assets_ahead().run());
     loops.start(scrub::run_mirror_loop(parts.mirror.clone(), Arc::clone(&parts.last_scrub)));
     tracing::info!("5/5 following; the replica is up");
 
@@ -127,8 +133,11 @@ impl Parts {
         let freshness = Arc::new(Freshness::new(Arc::new(SystemWallClock)));
         let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::clone(&freshness)));
         let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room.clone()));
+        let assets = asset_store::open(&config.data_dir, None).await?;
         Ok(Self {
-            assets: asset_store::open(&config.data_dir, None).await?,
+            fetcher: Arc::new(AssetFetcher::new(upstreams.clone(), Arc::clone(&assets))),
+            assets_skipped: Arc::default(),
+            assets,
             server: Server::new(target.clone(), board.clone()),
             mirror,
             upstreams,
@@ -150,6 +159,17 @@ impl Parts {
         Follower::new(self.target.clone(), self.upstreams.clone(), board, freshness, seed)
     }
 
+    fn assets_ahead(&self) -> AssetsAhead {
+        AssetsAhead {
+            mirror: self.mirror.clone(),
+            store: Arc::clone(&self.assets),
+            fetcher: Arc::clone(&self.fetcher),
+            board: Arc::clone(&self.board),
+            has_room: self.has_room.clone(),
+            skipped: Arc::clone(&self.assets_skipped),
+        }
+    }
+
     fn app(&self, config: &ReplicaConfig, public_url: &str) -> anyhow::Result<App> {
         let mirror: Arc<dyn Mirror> = Arc::new(self.mirror.clone());
         let misses = Arc::new(ReplicaMisses::new(self.upstreams.clone(), Arc::clone(&mirror)));
@@ -169,7 +189,7 @@ impl Parts {
                 READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::clone(&self.assets),
-            asset_source: Some(Arc::new(AssetFetcher::new(self.upstreams.clone(), Arc::clone(&self.assets)))),
+            asset_source: Some(self.fetcher.clone()),
             webhook: WebhookState { secret: config.webhook_secret.clone(), taker },
             admin: Admin::Replica(Arc::new(ReplicaAdmin {
                 token: loops::admin_token(config.admin_token.as_ref(), &config.data_dir)?,
@@ -201,6 +221,7 @@ impl Parts {
         let (freshness, server) = (Arc::clone(&self.freshness), Arc::clone(&self.server));
         let (outbox, relayed) = (self.outbox.clone(), Arc::clone(&self.relayed));
         let (has_room, last_scrub) = (self.has_room.clone(), Arc::clone(&self.last_scrub));
+        let (fetcher, assets_skipped) = (Arc::clone(&self.fetcher), Arc::clone(&self.assets_skipped));
         let node = NodeItem {
             role: "replica".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -230,6 +251,7 @@ impl Parts {
                 followers: server.followers() as u64,
                 has_room: *has_room.borrow(),
                 disk_bytes: mirror.size_on_disk().ok(),
+                assets: AssetFigures::of(fetcher.kept(), assets_skipped.load(Ordering::Relaxed)),
                 outbox: outbox_item(&outbox, &relayed),
                 last_scrub: last_scrub.get().map(|(at, report)| ScrubItem {
                     at: time_text(at),

@@ -1,11 +1,12 @@
-//! Assets of a replica: fetched from upstream when a reader first asks.
+//! Assets of a replica: fetched from upstream, ahead of readers or when one first asks.
 //!
 //! Owns what is kept: files up to a size, within a budget; those that were read longest ago give way. A file is kept only
 //! when it is the one that the upstream announced. Larger ones are passed through, the part that is asked for. One fetch
-//! per file at a time, few at once.
+//! per file at a time, few at once; none begins ahead of readers while one of them waits.
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use outpost_model::{AssetPath, AssetSplit, TimestampMs, limits};
 use outpost_storage::{AssetHead, AssetScope, AssetStore, StorageError};
 use outpost_sync::wire::{self, Message};
 use outpost_sync::{Answer, Call, CallError, Upstream, call};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::clock;
@@ -36,28 +37,78 @@ struct Inner {
     upstreams: Vec<Arc<dyn Upstream>>,
     store: Arc<dyn AssetStore>,
     permits: Semaphore,
+    permits_ahead: Semaphore,
     flights: Mutex<HashMap<AssetPath, Flight>>,
+    /// Fetches under way that began for a reader.
+    readers: watch::Sender<usize>,
+    kept: AtomicU64,
+    kept_bytes: AtomicU64,
     /// When rows were last read.
     used: Mutex<HashMap<AssetSplit, Instant>>,
+}
+
+/// Who a fetch is begun for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Reader,
+    Nobody,
+}
+
+/// Counts a fetch for a reader until it is dropped.
+struct ForReader(Arc<Inner>);
+
+impl ForReader {
+    fn begin(inner: &Arc<Inner>) -> Self {
+        inner.readers.send_modify(|readers| *readers += 1);
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Drop for ForReader {
+    fn drop(&mut self) {
+        self.0.readers.send_modify(|readers| *readers -= 1);
+    }
 }
 
 impl AssetFetcher {
     /// Fetches from `upstreams` into `store`.
     #[must_use]
     pub fn new(upstreams: Vec<Arc<dyn Upstream>>, store: Arc<dyn AssetStore>) -> Self {
-        let permits = Semaphore::new(limits::ASSET_FETCHES_MAX);
         Self {
             inner: Arc::new(Inner {
                 upstreams,
                 store,
-                permits,
+                permits: Semaphore::new(limits::ASSET_FETCHES_MAX),
+                permits_ahead: Semaphore::new(limits::ASSETS_AHEAD_IN_FLIGHT_MAX),
                 flights: Mutex::default(),
+                readers: watch::Sender::new(0),
+                kept: AtomicU64::new(0),
+                kept_bytes: AtomicU64::new(0),
                 used: Mutex::default(),
             }),
         }
     }
 
-    fn board(&self, path: &AssetPath) -> Option<Flight> {
+    /// Fetches an asset that nobody has asked for, once no reader waits for one.
+    ///
+    /// # Errors
+    /// As [`AssetSource::fetch`].
+    pub async fn fetch_ahead(&self, path: &AssetPath) -> Result<Fetched, ApiError> {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.inner.readers.subscribe().wait_for(|readers| *readers == 0).await;
+        let Some(flight) = self.board(path, Cause::Nobody) else {
+            return Err(ApiError::upstream_not_reached());
+        };
+        flight.await
+    }
+
+    /// Assets fetched and kept since the start, and their bytes.
+    #[must_use]
+    pub fn kept(&self) -> (u64, u64) {
+        (self.inner.kept.load(Ordering::Relaxed), self.inner.kept_bytes.load(Ordering::Relaxed))
+    }
+
+    fn board(&self, path: &AssetPath, cause: Cause) -> Option<Flight> {
         let mut flights = lock(&self.inner.flights);
         if let Some(flight) = flights.get(path) {
             return Some(flight.clone());
@@ -66,8 +117,10 @@ impl AssetFetcher {
             return None;
         }
         let (inner, asked) = (Arc::clone(&self.inner), path.clone());
+        let for_reader = (cause == Cause::Reader).then(|| ForReader::begin(&inner));
         let landing = tokio::spawn(async move {
-            let fetched = inner.fetch(&asked).await;
+            let _for_reader = for_reader;
+            let fetched = inner.fetch(&asked, cause).await;
             lock(&inner.flights).remove(&asked);
             fetched
         });
@@ -81,7 +134,9 @@ impl AssetFetcher {
 #[async_trait]
 impl AssetSource for AssetFetcher {
     async fn fetch(&self, path: &AssetPath) -> Result<Fetched, ApiError> {
-        let Some(flight) = self.board(path) else { return Err(ApiError::upstream_not_reached()) };
+        let Some(flight) = self.board(path, Cause::Reader) else {
+            return Err(ApiError::upstream_not_reached());
+        };
         flight.await
     }
 
@@ -115,8 +170,12 @@ async fn next_part((mut answer, left): (Answer, u64)) -> std::io::Result<Option<
 }
 
 impl Inner {
-    async fn fetch(&self, path: &AssetPath) -> Result<Fetched, ApiError> {
-        let _permit = self.permits.acquire().await;
+    async fn fetch(&self, path: &AssetPath, cause: Cause) -> Result<Fetched, ApiError> {
+        let permits = match cause {
+            Cause::Reader => &self.permits,
+            Cause::Nobody => &self.permits_ahead,
+        };
+        let _permit = permits.acquire().await;
         let (head, mut answer) = match self.open(path, 0, None).await {
             Ok(opened) => opened,
             Err(error) if error == ApiError::not_found() => return Ok(Fetched::Missing),
@@ -141,7 +200,11 @@ impl Inner {
             store.put(&path, &head.content_type, &bytes)
         });
         match kept.await {
-            Ok(Ok(())) => Ok(Fetched::Stored),
+            Ok(Ok(())) => {
+                self.kept.fetch_add(1, Ordering::Relaxed);
+                self.kept_bytes.fetch_add(head.bytes, Ordering::Relaxed);
+                Ok(Fetched::Stored)
+            }
             Ok(Err(error)) => Err(failed(&error.to_string())),
             Err(error) => Err(failed(&error.to_string())),
         }

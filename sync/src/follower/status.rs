@@ -105,7 +105,8 @@ impl StatusBoard {
     }
 
     /// Whether the upstream has no way from the origin.
-    pub(super) fn is_adrift(&self) -> bool {
+    #[must_use]
+    pub fn is_adrift(&self) -> bool {
         !is_planted(Mutation::FollowsANodeAdrift) && self.lock().path.first() == Some(&NodeId::NOBODY)
     }
 

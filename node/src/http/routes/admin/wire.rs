@@ -11,7 +11,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-pub use replica::{OutboxFigures, ReplicaStatus, ScrubItem};
+pub use replica::{AssetFigures, OutboxFigures, ReplicaStatus, ScrubItem};
 
 use crate::feed::FeedReading;
 

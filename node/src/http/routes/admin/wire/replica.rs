@@ -48,6 +48,9 @@ pub struct ReplicaStatus {
     pub has_room: bool,
     /// Bytes that the mirror takes on disk; absent when the disk does not say.
     pub disk_bytes: Option<u64>,
+    /// Assets from upstream; none were counted by a node that does not say.
+    #[serde(default)]
+    pub assets: AssetFigures,
     /// Webhooks on their way to the primary.
     pub outbox: OutboxFigures,
     /// The last scrub of the mirror since the start.
@@ -83,11 +86,33 @@ impl ReplicaStatus {
             ("received_bytes", Some(self.received_bytes)),
             ("received_records", Some(self.received_records)),
             ("followers", Some(self.followers)),
+            ("assets_fetched", Some(self.assets.fetched)),
+            ("assets_fetched_bytes", Some(self.assets.fetched_bytes)),
+            ("assets_skipped", Some(self.assets.skipped)),
             ("webhooks_taken", Some(self.outbox.taken)),
             ("webhooks_refused", Some(self.outbox.refused)),
             ("webhook_failures", Some(self.outbox.failures)),
         ];
         known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// Assets of a replica, counted since its start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssetFigures {
+    /// Those fetched from upstream and kept.
+    pub fetched: u64,
+    /// Their bytes.
+    pub fetched_bytes: u64,
+    /// Those left to be fetched when they are read: too large, gone, too many, or over the budget.
+    pub skipped: u64,
+}
+
+impl AssetFigures {
+    /// Of what was fetched, with its bytes, and what was not.
+    #[must_use]
+    pub fn of((fetched, fetched_bytes): (u64, u64), skipped: u64) -> Self {
+        Self { fetched, fetched_bytes, skipped }
     }
 }
 

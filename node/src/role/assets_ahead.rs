@@ -1,0 +1,316 @@
+//! Assets of a replica before anyone asks for them: they come with the entries that link to them.
+//!
+//! Owns which are fetched: those that the mirror's first rows link to and that are not here. Follows the changes of the
+//! mirror; where these no longer reach back, and after a start, goes over all entries. Waits while the upstream is away
+//! or the disk is full, and stops below the budget, so that what gave way to other assets is not fetched again. An
+//! asset that cannot be fetched is tried again with its entry some time later.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use memchr::memmem;
+use outpost_model::items::Item;
+use outpost_model::{
+    ArtifactKey, AssetPath, AssetSplit, Position, REVISION_PLACEHOLDER, StepKind, TimestampMs, limits,
+};
+use outpost_storage::{AssetScope, AssetStore, Changed, Mirror, MirrorEntry, MirrorStore, StorageError};
+use outpost_sync::{Phase, StatusBoard};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::assets::blocking;
+use super::missing_assets::{link_start, linked_rows, rows_of};
+use crate::clock;
+use crate::http::routes::assets::Fetched;
+use crate::upstream::AssetFetcher;
+
+const PAUSE: Duration = Duration::from_millis(limits::FOLLOW_RETRY_MS);
+const RETRY: Duration = Duration::from_millis(limits::ASSETS_AHEAD_RETRY_MS);
+const BUDGET_BYTES: u64 = limits::ASSET_MIRROR_BYTES_MAX / 100 * limits::ASSETS_AHEAD_BUDGET_PERCENT;
+
+/// See the module.
+pub(super) struct AssetsAhead {
+    pub(super) mirror: MirrorStore,
+    pub(super) store: Arc<dyn AssetStore>,
+    pub(super) fetcher: Arc<AssetFetcher>,
+    pub(super) board: Arc<StatusBoard>,
+    pub(super) has_room: watch::Receiver<bool>,
+    /// Assets left to be fetched when they are read.
+    pub(super) skipped: Arc<AtomicU64>,
+}
+
+/// How far the mirror has been gone over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nowhere.
+    Start,
+    /// Over all entries up to one; what changes meanwhile is behind the position.
+    Among { began: Position, after: Option<Item> },
+    /// Over all changes up to a position.
+    Behind(Position),
+}
+
+/// What an entry links to that is not here.
+struct Missing {
+    rows: AssetSplit,
+    paths: Vec<AssetPath>,
+    beyond: u64,
+}
+
+/// What became of an asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Brought {
+    Done,
+    Skipped,
+    Failed,
+}
+
+impl AssetsAhead {
+    /// Runs until the mirror is gone.
+    pub(super) async fn run(self) {
+        let mut changes = self.mirror.watch_visible();
+        let (mut place, mut again, mut tried_again) = (Place::Start, HashSet::new(), Instant::now());
+        loop {
+            if tried_again.elapsed() >= RETRY {
+                for key in std::mem::take(&mut again) {
+                    self.visit(key, &mut again).await;
+                }
+                tried_again = Instant::now();
+            }
+            changes.borrow_and_update();
+            let mirror = self.mirror.clone();
+            let (keys, next) = match blocking(move || next(&mirror, place)).await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::error!(%error, "failed to look for assets to fetch, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            for key in keys {
+                self.visit(key, &mut again).await;
+            }
+            // Leaves the processor and the disk to readers and to the feed.
+            tokio::time::sleep(PAUSE).await;
+            let is_idle = next == place;
+            place = next;
+            if !is_idle {
+                continue;
+            }
+            if let Ok(Err(_)) = timeout(RETRY, changes.changed()).await {
+                return;
+            }
+        }
+    }
+
+    /// Fetches what an entry links to; one with failures is put into `again`.
+    async fn visit(&self, key: ArtifactKey, again: &mut HashSet<ArtifactKey>) {
+        let (mirror, store, looked_at) = (self.mirror.clone(), Arc::clone(&self.store), key.clone());
+        let missing = match blocking(move || missing(&mirror, &*store, &looked_at)).await {
+            Ok(Some(missing)) => missing,
+            Ok(None) | Err(StorageError::Damaged(_)) => return,
+            Err(error) => {
+                tracing::error!(%error, "failed to look for the assets of an entry");
+                return;
+            }
+        };
+        self.skipped.fetch_add(missing.beyond, Ordering::Relaxed);
+        if missing.paths.is_empty() {
+            return;
+        }
+        let bring = missing.paths.into_iter().map(|path| self.bring(path));
+        let brought: Vec<Brought> =
+            futures::stream::iter(bring).buffer_unordered(limits::ASSETS_AHEAD_IN_FLIGHT_MAX).collect().await;
+        let count = |what| brought.iter().filter(|brought| **brought == what).count() as u64;
+        let mut skipped = count(Brought::Skipped);
+        let failed = count(Brought::Failed);
+        if failed > 0 && again.len() < limits::ASSETS_AHEAD_WAITING_MAX {
+            again.insert(key.clone());
+        } else {
+            skipped += failed;
+        }
+        self.skipped.fetch_add(skipped, Ordering::Relaxed);
+        let (mirror, store) = (self.mirror.clone(), Arc::clone(&self.store));
+        if let Err(error) = blocking(move || drop_late(&mirror, &*store, &key, missing.rows)).await {
+            tracing::error!(%error, "failed to delete assets whose entry went while they came");
+        }
+    }
+
+    async fn bring(&self, path: AssetPath) -> Brought {
+        for _ in 0..limits::ASSET_AHEAD_TRIES_MAX {
+            self.wait_for_leave().await;
+            let store = Arc::clone(&self.store);
+            match blocking(move || store.stats()).await {
+                Ok(stats) if stats.stored_bytes < BUDGET_BYTES => {}
+                Ok(_) => return Brought::Skipped,
+                Err(_) => return Brought::Failed,
+            }
+            match self.fetcher.fetch_ahead(&path).await {
+                Ok(Fetched::Stored) => return Brought::Done,
+                Ok(Fetched::Large(_) | Fetched::Missing) => return Brought::Skipped,
+                Err(error) => tracing::debug!(%path, error = %error.message, "an asset did not come"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Brought::Failed
+    }
+
+    /// Returns once there is room on the disk, and an upstream that has its own way to the primary.
+    async fn wait_for_leave(&self) {
+        loop {
+            let phase = self.board.status().phase;
+
+            if *self.has_room.borrow() && phase == Phase::Following && !self.board.is_adrift() {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// First rows to look at, and the place behind them; the same place when there is nothing to look at now.
+fn next(mirror: &MirrorStore, place: Place) -> Result<(Vec<ArtifactKey>, Place), StorageError> {
+    match place {
+        Place::Start => {
+            let began = mirror.visible();
+            let next = if began.seq > 0 { Place::Among { began, after: None } } else { Place::Start };
+            Ok((Vec::new(), next))
+        }
+        Place::Among { began, after } => {
+            let mut page = mirror.items_from(&after.unwrap_or(Item::MIN), limits::FOLLOW_BATCH_MAX)?;
+            page.retain(|(item, _)| Some(*item) != after);
+            let Some((last, _)) = page.last() else { return Ok((Vec::new(), Place::Behind(began))) };
+            let next = Place::Among { began, after: Some(*last) };
+            Ok((first_rows(page.into_iter().filter_map(|(_, subject)| subject)), next))
+        }
+        Place::Behind(at) => {
+            let changes = mirror.changes_after(at.seq, limits::FOLLOW_BATCH_MAX)?;
+            // After the read: it may have been of another history already.
+            if mirror.visible().epoch != at.epoch {
+                return Ok((Vec::new(), Place::Start));
+            }
+            let Some(changes) = changes else { return Ok((Vec::new(), Place::Start)) };
+            let seq = changes.last().map_or(at.seq, |(seq, _)| *seq);
+            let keys = first_rows(changes.into_iter().map(|(_, subject)| subject));
+            Ok((keys, Place::Behind(Position { epoch: at.epoch, seq })))
+        }
+    }
+}
+
+/// The entries that can link to assets, each once.
+fn first_rows(subjects: impl Iterator<Item = Changed>) -> Vec<ArtifactKey> {
+    let keys = subjects.filter_map(|subject| match subject {
+        Changed::Entry(key) if key.kind() == StepKind::SplitFirstRows => Some(key),
+        Changed::Entry(_) | Changed::Dataset(_) => None,
+    });
+    let mut seen = HashSet::new();
+    keys.filter(|key| seen.insert(key.clone())).collect()
+}
+
+fn missing(
+    mirror: &dyn Mirror,
+    store: &dyn AssetStore,
+    key: &ArtifactKey,
+) -> Result<Option<Missing>, StorageError> {
+    let Some(entry) = mirror.get(key)? else { return Ok(None) };
+    let Some(rows) = rows_of(key, &entry) else { return Ok(None) };
+    let (linked, beyond) = links(&entry, &rows);
+    let mut paths = Vec::new();
+    for path in linked {
+        match store.open(&path) {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(StorageError::Damaged(_)) => paths.push(path),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(Missing { rows, paths, beyond }))
+}
+
+/// The assets of `rows` that the body links to, and how many more there are than are fetched.
+fn links(entry: &MirrorEntry, rows: &AssetSplit) -> (Vec<AssetPath>, u64) {
+    let (start, mut found, mut beyond) = (link_start(), Vec::new(), 0);
+    for at in memmem::find_iter(&entry.body, start.as_bytes()) {
+        let rest = &entry.body[at + start.len()..];
+        let rest = &rest[..rest.len().min(limits::ASSET_PATH_BYTES_MAX)];
+        let Some(end) = memchr::memchr(b'"', rest) else { continue };
+        let Ok(text) = std::str::from_utf8(&rest[..end]) else { continue };
+        let text = text.replacen(REVISION_PLACEHOLDER, rows.revision.as_str(), 1);
+        match AssetPath::parse(&text) {
+            Ok(path) if path.rows() != rows => {}
+            Ok(path) if found.len() < limits::ASSETS_AHEAD_PER_ENTRY_MAX => found.push(path),
+            Ok(_) => beyond += 1,
+            Err(_) => {}
+        }
+    }
+    (found, beyond)
+}
+
+/// Deletes what was fetched for an entry that went meanwhile: whoever follows its going has passed it.
+fn drop_late(
+    mirror: &dyn Mirror,
+    store: &dyn AssetStore,
+    key: &ArtifactKey,
+    rows: AssetSplit,
+) -> Result<(), StorageError> {
+    match linked_rows(mirror, key) {
+        Ok(linked) if linked.as_ref() == Some(&rows) => Ok(()),
+        Ok(_) => {
+            let put_before = TimestampMs(clock::now().0 + 1);
+            store.delete(&AssetScope::Rows(rows), &[], put_before).map(|_| ())
+        }
+        Err(StorageError::Damaged(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use outpost_model::{ConfigName, DatasetName, Revision, SplitName};
+
+    use super::*;
+
+    fn rows() -> AssetSplit {
+        AssetSplit {
+            dataset: DatasetName::new("u/d").unwrap(),
+            config: ConfigName::new("c").unwrap(),
+            split: SplitName::new("train").unwrap(),
+            revision: Revision::new("abc").unwrap(),
+        }
+    }
+
+    fn entry(body: String) -> MirrorEntry {
+        let revision = rows().revision;
+        MirrorEntry {
+            http_status: 200,
+            error_code: None,
+            revision,
+            version: [0; 32],
+            body: Bytes::from(body),
+        }
+    }
+
+    #[test]
+    fn only_links_to_assets_of_the_entrys_own_rows_are_followed() {
+        let mine = AssetPath::new(rows(), 3, "a b", "image.jpg").unwrap();
+        let other = AssetSplit { split: SplitName::new("test").unwrap(), ..rows() };
+        let other = AssetPath::new(other, 3, "a b", "image.jpg").unwrap();
+        let cell = |url: &str| format!("{{\"src\":\"{url}\",\"height\":1}}");
+        let text = format!("\\\"src\\\":\\\"{}\\\"", mine.stored_url());
+        let end = "{\"src\":\"{node_public_url}/assets/u/d/--/".to_owned();
+        let cells = [cell(&mine.stored_url()), cell(&other.stored_url()), cell("https://x/a.jpg"), text, end];
+        assert_eq!(links(&entry(cells.concat()), &rows()), (vec![mine], 0));
+    }
+
+    #[test]
+    fn no_more_than_a_bounded_number_of_links_is_followed() {
+        let most = limits::ASSETS_AHEAD_PER_ENTRY_MAX as u64;
+        let url = |row| AssetPath::new(rows(), row, "a", "i.jpg").unwrap().stored_url();
+        let body: String = (0..most + 7).map(|row| format!("{{\"src\":\"{}\"}}", url(row))).collect();
+        let (found, beyond) = links(&entry(body), &rows());
+        assert_eq!((found.len() as u64, beyond), (most, 7));
+    }
+}
