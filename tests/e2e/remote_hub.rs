@@ -6,6 +6,7 @@ use outpost_model::Visibility;
 use reqwest::StatusCode;
 use serde_json::json;
 
+use crate::replica::{LAG, LISTEN, replica, sync_address};
 use crate::support::{BOUND, Setting, get, get_json, wait_until_idle};
 
 const SECRET: &str = "s3cret";
@@ -107,6 +108,24 @@ async fn a_webhook_brings_the_new_revision_and_a_private_turn_ends_serving() {
     webhook(&remote.node, "repo.config", &turned).await;
     let (status, code, _) = get_json(&remote.node, &format!("{ROWS}open")).await;
     assert_eq!((status, code.as_deref()), (StatusCode::UNAUTHORIZED, Some("ExternalUnauthenticatedError")));
+}
+
+#[tokio::test]
+async fn a_private_turn_ends_serving_at_a_replica_that_had_the_rows() {
+    let remote = remote(&LISTEN).await;
+    get(&remote.node, &format!("{ROWS}open")).await;
+    wait_for_cell(&remote.node, "first").await;
+    let copy = tempfile::tempdir().unwrap();
+    let replica = replica(copy.path(), &sync_address(&remote.node).await, &[]).await;
+    wait_for_cell(&replica, "first").await;
+    remote.hub.configure("org/open", |knobs| knobs.visibility = Visibility::Private);
+    webhook(&remote.node, "repo.config", &json!({"updatedConfig": {"private": true}})).await;
+    let refused = (StatusCode::UNAUTHORIZED, Some("ExternalUnauthenticatedError".to_owned()));
+    wait_until("the replica to refuse it", LAG, || async {
+        let (status, code, _) = get_json(&replica, &format!("{ROWS}open")).await;
+        ((status, code) == refused).then_some(())
+    })
+    .await;
 }
 
 async fn webhook(node: &NodeProcess, scope: &str, more: &serde_json::Value) -> StatusCode {

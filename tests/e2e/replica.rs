@@ -10,11 +10,11 @@ use crate::replica_faults::free_port;
 use crate::support::{BOUND, Setting, answers, get, get_json, wait_until_idle};
 
 /// Within this a replica of a replica has what the primary has, on a machine that does other things too.
-const LAG: Duration = Duration::from_secs(5);
-const LISTEN: [&str; 2] = ["--sync-listen", "127.0.0.1:0"];
+pub const LAG: Duration = Duration::from_secs(5);
+pub const LISTEN: [&str; 2] = ["--sync-listen", "127.0.0.1:0"];
 
 /// The address for other nodes, as the node's log tells it.
-async fn sync_address(node: &NodeProcess) -> String {
+pub async fn sync_address(node: &NodeProcess) -> String {
     let address = wait_until("the address for other nodes", BOUND, || async {
         node.log_lines().iter().find_map(|line| {
             let event: Value = serde_json::from_str(line).ok()?;
@@ -24,7 +24,7 @@ async fn sync_address(node: &NodeProcess) -> String {
     format!("http://{}", address.await)
 }
 
-async fn replica(data: &std::path::Path, upstream: &str, options: &[&str]) -> NodeProcess {
+pub async fn replica(data: &std::path::Path, upstream: &str, options: &[&str]) -> NodeProcess {
     let data = data.to_str().unwrap();
     let mut arguments = vec!["--role", "replica", "--upstream", upstream, "--data-dir", data];
     arguments.extend_from_slice(options);
