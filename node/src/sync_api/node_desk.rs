@@ -123,11 +123,14 @@ impl Desk for NodeDesk {
         else {
             return Ok(no_asset());
         };
-        match source.fetch(&path).await {
+        match source.fetch(&path, asset.hops + 1).await {
             Ok(Fetched::Stored) => Ok(self.asset_here(&path, &asset).await?.unwrap_or_else(no_asset)),
             Ok(Fetched::Large(head)) => {
                 let range = range_of(&asset, head.bytes);
-                let bytes = source.read(&path, range).await.map_err(|error| failed(&error.message))?;
+                let bytes = source
+                    .read(&path, range, asset.hops + 1)
+                    .await
+                    .map_err(|error| failed(&error.message))?;
                 let whole = bytes.take_while(|part| std::future::ready(part.is_ok()));
                 let parts =
                     whole.filter_map(|part| async move { part.ok().map(|part| part_frame(part.to_vec())) });

@@ -96,7 +96,7 @@ impl AssetFetcher {
     pub async fn fetch_ahead(&self, path: &AssetPath) -> Result<Fetched, ApiError> {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.inner.readers.subscribe().wait_for(|readers| *readers == 0).await;
-        let Some(flight) = self.board(path, Cause::Nobody) else {
+        let Some(flight) = self.board(path, 0, Cause::Nobody) else {
             return Err(ApiError::upstream_not_reached());
         };
         flight.await
@@ -108,7 +108,7 @@ impl AssetFetcher {
         (self.inner.kept.load(Ordering::Relaxed), self.inner.kept_bytes.load(Ordering::Relaxed))
     }
 
-    fn board(&self, path: &AssetPath, cause: Cause) -> Option<Flight> {
+    fn board(&self, path: &AssetPath, hops: u8, cause: Cause) -> Option<Flight> {
         let mut flights = lock(&self.inner.flights);
         if let Some(flight) = flights.get(path) {
             return Some(flight.clone());
@@ -120,7 +120,7 @@ impl AssetFetcher {
         let for_reader = (cause == Cause::Reader).then(|| ForReader::begin(&inner));
         let landing = tokio::spawn(async move {
             let _for_reader = for_reader;
-            let fetched = inner.fetch(&asked, cause).await;
+            let fetched = inner.fetch(&asked, hops, cause).await;
             lock(&inner.flights).remove(&asked);
             fetched
         });
@@ -133,8 +133,8 @@ impl AssetFetcher {
 
 #[async_trait]
 impl AssetSource for AssetFetcher {
-    async fn fetch(&self, path: &AssetPath) -> Result<Fetched, ApiError> {
-        let Some(flight) = self.board(path, Cause::Reader) else {
+    async fn fetch(&self, path: &AssetPath, hops: u8) -> Result<Fetched, ApiError> {
+        let Some(flight) = self.board(path, hops, Cause::Reader) else {
             return Err(ApiError::upstream_not_reached());
         };
         flight.await
@@ -144,8 +144,9 @@ impl AssetSource for AssetFetcher {
         &self,
         path: &AssetPath,
         range: Range<u64>,
+        hops: u8,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError> {
-        let (_, answer) = self.inner.open(path, range.start, Some(range.end - range.start)).await?;
+        let (_, answer) = self.inner.open(path, range.start, Some(range.end - range.start), hops).await?;
         let left = range.end - range.start;
         Ok(futures::stream::try_unfold((answer, left), next_part).boxed())
     }
@@ -170,13 +171,13 @@ async fn next_part((mut answer, left): (Answer, u64)) -> std::io::Result<Option<
 }
 
 impl Inner {
-    async fn fetch(&self, path: &AssetPath, cause: Cause) -> Result<Fetched, ApiError> {
+    async fn fetch(&self, path: &AssetPath, hops: u8, cause: Cause) -> Result<Fetched, ApiError> {
         let permits = match cause {
             Cause::Reader => &self.permits,
             Cause::Nobody => &self.permits_ahead,
         };
         let _permit = permits.acquire().await;
-        let (head, mut answer) = match self.open(path, 0, None).await {
+        let (head, mut answer) = match self.open(path, 0, None, hops).await {
             Ok(opened) => opened,
             Err(error) if error == ApiError::not_found() => return Ok(Fetched::Missing),
             Err(error) => return Err(error),
@@ -216,9 +217,10 @@ impl Inner {
         path: &AssetPath,
         from: u64,
         bytes: Option<u64>,
+        hops: u8,
     ) -> Result<(wire::AssetHead, Answer), ApiError> {
         for upstream in &self.upstreams {
-            let request = wire::Asset { path: path.to_string(), from, bytes, hops: 0 };
+            let request = wire::Asset { path: path.to_string(), from, bytes, hops };
             match ask(&**upstream, request).await {
                 Ok((head, _)) if !head.is_found => return Err(ApiError::not_found()),
                 Ok(opened) => return Ok(opened),

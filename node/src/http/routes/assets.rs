@@ -40,13 +40,13 @@ const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-st
 /// Where assets come from that are not in the node's own store.
 #[async_trait]
 pub trait AssetSource: Send + Sync + 'static {
-    /// Sees to it that an asset can be answered with.
+    /// Sees to it that an asset can be answered with. `hops` nodes passed the question on.
     ///
     /// # Errors
     /// What to tell the reader.
-    async fn fetch(&self, path: &AssetPath) -> Result<Fetched, ApiError>;
+    async fn fetch(&self, path: &AssetPath, hops: u8) -> Result<Fetched, ApiError>;
 
-    /// A part of an asset that is not kept.
+    /// A part of an asset that is not kept. `hops` nodes passed the question on.
     ///
     /// # Errors
     /// What to tell the reader.
@@ -54,6 +54,7 @@ pub trait AssetSource: Send + Sync + 'static {
         &self,
         path: &AssetPath,
         range: Range<u64>,
+        hops: u8,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError>;
 
     /// Takes note that an asset of these rows was read here.
@@ -105,7 +106,7 @@ async fn answer(
         return Ok(response);
     }
     let Some(source) = &app.asset_source else { return Err(ApiError::not_found()) };
-    match source.fetch(&request.path).await? {
+    match source.fetch(&request.path, 0).await? {
         Fetched::Missing => Err(ApiError::not_found()),
         Fetched::Stored => request.answer_here(app).await?.ok_or_else(ApiError::not_found),
         Fetched::Large(head) => request.pass_through(&**source, &head).await,
@@ -139,7 +140,7 @@ impl AssetRequest {
     ) -> Result<Response<Body>, ApiError> {
         let (mut response, wanted) = self.outline(head);
         if let Some((_, range)) = wanted {
-            *response.body_mut() = Body::from_stream(source.read(&self.path, range).await?);
+            *response.body_mut() = Body::from_stream(source.read(&self.path, range, 0).await?);
         }
         Ok(response)
     }
