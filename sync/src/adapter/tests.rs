@@ -1,3 +1,5 @@
+mod proportion;
+
 use std::time::Duration;
 
 use futures::StreamExt;
