@@ -138,7 +138,9 @@ pub async fn watchers_are_told_the_latest_seq(subject: &mut dyn Subject) {
     let submitted = authority.publish("u/d", "r1").await;
     let patience = Duration::from_secs(30);
     let seen = tokio::time::timeout(patience, watch.wait_for(|seq| *seq >= submitted.position.seq));
-    assert_eq!(*seen.await.unwrap().unwrap(), submitted.position.seq);
+    // Over a shared database the position may be later already: others write too.
+    let told = *seen.await.unwrap().unwrap();
+    assert!(told <= mirror.position().seq, "{told} was told before it was reached");
 }
 
 pub async fn the_position_survives_a_restart(subject: &mut dyn Subject) {
