@@ -24,7 +24,7 @@ fn percentile(sorted: &[Duration], per_cent: usize) -> Duration {
 /// From nothing to everything.
 pub async fn catch_up(entries: usize) -> anyhow::Result<()> {
     let source = Source::start().await?;
-    records::fill(&source.store, 0..entries, BYTES, |_| 0)?;
+    records::fill(&source.store, 0..entries, BYTES, 0, |_| 0)?;
     source.store.flushed().await?;
     let stored = source.store.summary().stored_bytes;
     let mut replica = Replica::new()?;
@@ -44,7 +44,7 @@ pub async fn catch_up(entries: usize) -> anyhow::Result<()> {
 /// From a change at the source to its content at the replica.
 pub async fn change_to_readable(changes: usize, pause: Duration) -> anyhow::Result<()> {
     let source = Source::start().await?;
-    records::fill(&source.store, 0..1_000, BYTES, |_| 0)?;
+    records::fill(&source.store, 0..1_000, BYTES, 0, |_| 0)?;
     source.store.flushed().await?;
     let mut replica = Replica::new()?;
     replica.follow(source.upstream()?);
@@ -70,7 +70,7 @@ pub async fn change_to_readable(changes: usize, pause: Duration) -> anyhow::Resu
 /// Reads of what the replica has, idle and while it takes as much again through a stage.
 pub async fn reads_beside_a_sync(entries: usize) -> anyhow::Result<()> {
     let source = Source::start().await?;
-    records::fill(&source.store, 0..entries, BYTES, |_| 0)?;
+    records::fill(&source.store, 0..entries, BYTES, 0, |_| 0)?;
     source.store.flushed().await?;
     let mut replica = Replica::new()?;
     replica.follow(source.upstream()?);
@@ -80,7 +80,7 @@ pub async fn reads_beside_a_sync(entries: usize) -> anyhow::Result<()> {
     let idle = read_for(&replica.store, entries, || false, 20_000).await?;
     // More than the log keeps, so that it comes in through a stage.
     let goal = entries + entries * 5 / 2;
-    records::fill(&source.store, entries..goal, BYTES, |_| 0)?;
+    records::fill(&source.store, entries..goal, BYTES, 0, |_| 0)?;
     source.store.flushed().await?;
     let before = replica.board.status().reconciliations;
     replica.follow(source.upstream()?);
@@ -121,7 +121,7 @@ async fn read_for(
 /// A replica that followed one upstream goes on with another, whose log does not reach back.
 pub async fn switch(entries: usize, changed: usize) -> anyhow::Result<()> {
     let first = Source::start().await?;
-    records::fill(&first.store, 0..entries, SMALL_BYTES, |_| 0)?;
+    records::fill(&first.store, 0..entries, SMALL_BYTES, 0, |_| 0)?;
     first.store.flushed().await?;
     let mut replica = Replica::new()?;
     let began = Instant::now();
@@ -134,10 +134,11 @@ pub async fn switch(entries: usize, changed: usize) -> anyhow::Result<()> {
     drop(first);
     let second = Source::start().await?;
     let step = entries / changed;
-    records::fill(&second.store, 0..entries, SMALL_BYTES, |number| u64::from(number % step == 0))?;
-    // One change more, so that this log begins behind the replica and everything has to be compared.
-    let seq = entries as u64 + 1_000_000;
-    records::put(&second.store, entries, 0, SMALL_BYTES, seq)?;
+    records::fill(&second.store, 0..entries, SMALL_BYTES, entries as u64, |number| {
+        u64::from(number % step == 0)
+    })?;
+    // Its log begins behind where the replica stands, so everything has to be compared.
+    let seq = 2 * entries as u64;
     second.store.flushed().await?;
     equality(&second).await?;
     let began = Instant::now();

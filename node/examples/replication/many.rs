@@ -16,7 +16,7 @@ const BYTES: usize = 2_000;
 /// Measures the processor time of this process while `count` followers take `per_second` changes each second.
 pub async fn followers(count: usize, per_second: u32, how_long: Duration) -> anyhow::Result<()> {
     let source = Source::start().await?;
-    records::fill(&source.store, 0..1_000, BYTES, |_| 0)?;
+    records::fill(&source.store, 0..1_000, BYTES, 0, |_| 0)?;
     source.store.flushed().await?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["followers", &count.to_string(), &format!("http://{}", source.address)])

@@ -39,21 +39,25 @@ pub fn entry(number: usize, version: u64, bytes: usize) -> anyhow::Result<EntryP
     Ok(EntryPut::new(&entry, None)?)
 }
 
-/// Puts entries `from..to`, the seq of each one more than its number.
+/// Puts entries `from..to`, the seq of each one more than its number and `seq_offset`.
 pub fn fill(
     store: &MirrorStore,
     numbers: std::ops::Range<usize>,
     bytes: usize,
+    seq_offset: u64,
     version_of: impl Fn(usize) -> u64,
 ) -> anyhow::Result<()> {
     let numbers: Vec<usize> = numbers.collect();
     for part in numbers.chunks(PER_BATCH) {
         let put = |number: &usize| {
             let put = entry(*number, version_of(*number), bytes)?;
-            Ok(MirrorChange { seq: *number as u64 + 1, write: MirrorWrite::PutEntry(Box::new(put)) })
+            Ok(MirrorChange {
+                seq: seq_offset + *number as u64 + 1,
+                write: MirrorWrite::PutEntry(Box::new(put)),
+            })
         };
         let changes: anyhow::Result<Vec<_>> = part.iter().map(put).collect();
-        let reached = part.last().map(|number| *number as u64 + 1);
+        let reached = part.last().map(|number| seq_offset + *number as u64 + 1);
         store.apply(MirrorBatch {
             epoch: EPOCH,
             changes: changes?,
