@@ -274,6 +274,8 @@ pub const SCRUB_PERIOD_MS: u64 = 24 * 3_600 * 1_000;
 pub const STORE_CHUNK_BYTES: usize = 4_000;
 /// Values up to this size are kept inside the record that points to them.
 pub const STORE_INLINE_BYTES_MAX: usize = 1_000;
+/// zstd contexts of each direction that a process keeps for the next value, each of a few megabytes at most.
+pub const STORE_ZSTD_CONTEXTS_MAX: usize = 4;
 /// Page cache of the embedded store; its memory is a few times that.
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// The embedded store's own periodic flush, behind the flush that every acknowledged write waits for.
@@ -358,7 +360,9 @@ pub const MONGO_MISFIT_JOBS_MAX: usize = 1_000;
 /// Idle workers look at a shared queue at least this often: other processes cannot wake them.
 pub const MONGO_POLL_MS_MAX: u64 = 200;
 /// How long a process trusts what it read of running and waiting jobs.
-pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 200;
+pub const MONGO_LOOKAHEAD_AGE_MS_MAX: u64 = 400;
+/// A job put back into the queue as older than all others is seen by other processes after this time at the latest.
+pub const MONGO_FULL_LOOK_PERIOD_MS: u64 = 2_000;
 /// Looks without a result that a process remembers for as long.
 pub const MONGO_EMPTY_LOOKS_MAX: usize = 64;
 /// How long `/admin/status` waits for the authority.

@@ -2,8 +2,10 @@
 //!
 //! Owns the way from the rules of [`crate::Authority`] to documents and transactions (worker-and-store.md sections 1
 //! and 2, design section 5). Its collections keep exactly dataset-viewer's fields; what we need beyond is in collections
-//! whose names begin with `outpost`. Every write is acknowledged by a majority and journaled. A failed call says what
-//! the database said; nothing is tried without bound.
+//! whose names begin with `outpost`. What is acknowledged to somebody outside (a webhook, a command) waits for a majority and
+//! its journals, and readers see only what a majority has. Claims and ends of jobs wait for the member that takes them:
+//! an end is one transaction with the job itself, so one that is lost with that member leaves the job to run again. A
+//! failed call says what the database said; nothing is tried without bound.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -96,7 +96,12 @@ impl Inner {
                 return Ok(taken);
             }
         }
-        let ahead = self.look_ahead().await?;
+        let ahead = self.look_ahead(false).await?;
+        let taken = self.take_from(wanted, &base, &ahead, now).await?;
+        if taken.is_some() || ahead.is_full() {
+            return Ok(taken);
+        }
+        let ahead = self.look_ahead(true).await?;
         self.take_from(wanted, &base, &ahead, now).await
     }
 

@@ -15,7 +15,7 @@ use mongodb::options::Hint;
 use outpost_model::{JobId, Priority, Queue, TimestampMs, limits};
 
 use super::Inner;
-use super::documents::fields;
+use super::documents::fields::{self, to_date};
 use super::documents::job::{STARTED, StoredJob, WAITING, job_id, unicity_id};
 use super::state::find;
 use crate::authority::DifficultyRange;
@@ -32,6 +32,8 @@ pub(super) struct Ahead {
     running: HashMap<JobId, (String, String)>,
     /// Age of the oldest waiting job per priority, the most urgent priority first.
     oldest: [Option<TimestampMs>; 3],
+    /// When those ages were last read without the ones before as a bound.
+    unbounded_at: Instant,
     empty: Vec<Empty>,
 }
 
@@ -104,6 +106,11 @@ impl Ahead {
         self.running.values().map(|(_, unicity_id)| unicity_id.as_str()).collect()
     }
 
+    /// Whether nothing waits that it does not know of.
+    pub(super) fn is_full(&self) -> bool {
+        self.unbounded_at == self.read_at
+    }
+
     /// From which age on to look for a job of a priority: no waiting one is older. `None` when none is due.
     pub(super) fn floor(&self, priority: Priority, now: TimestampMs) -> Option<TimestampMs> {
         self.oldest[rank(priority)].filter(|age| *age <= now)
@@ -165,12 +172,19 @@ impl Lookahead {
 }
 
 impl Inner {
-    /// Reads the queue and remembers it.
-    pub(super) async fn look_ahead(&self) -> Result<Arc<Ahead>, mongodb::error::Error> {
+    /// Reads the queue and remembers it. A job older than those known may be missed, unless `is_full` or the last full
+    /// look is long ago: where jobs ended, the server passes their remains one by one.
+    pub(super) async fn look_ahead(&self, is_full: bool) -> Result<Arc<Ahead>, mongodb::error::Error> {
         let read_at = Instant::now();
-        let [high, normal, low] = Priority::ALL.map(|priority| self.oldest_of(priority));
+        let longest = Duration::from_millis(limits::MONGO_FULL_LOOK_PERIOD_MS);
+        let known = self.lookahead.remembered().clone();
+        let known = known.filter(|ahead| !is_full && ahead.unbounded_at.elapsed() < longest);
+        let (bounds, unbounded_at) = known.map_or(([None; 3], read_at), |it| (it.oldest, it.unbounded_at));
+        let [high, normal, low] =
+            Priority::ALL.map(|priority| self.oldest_of(priority, bounds[rank(priority)]));
         let (running, high, normal, low) = tokio::try_join!(self.what_runs(), high, normal, low)?;
-        let ahead = Arc::new(Ahead { read_at, running, oldest: [high, normal, low], empty: Vec::new() });
+        let oldest = [high, normal, low];
+        let ahead = Arc::new(Ahead { read_at, running, oldest, unbounded_at, empty: Vec::new() });
         *self.lookahead.remembered() = Some(ahead.clone());
         Ok(ahead)
     }
@@ -185,9 +199,13 @@ impl Inner {
         Ok(started.iter().filter_map(read).collect())
     }
 
-    async fn oldest_of(&self, priority: Priority) -> Result<Option<TimestampMs>, mongodb::error::Error> {
+    async fn oldest_of(
+        &self,
+        priority: Priority,
+        bound: Option<TimestampMs>,
+    ) -> Result<Option<TimestampMs>, mongodb::error::Error> {
         let jobs = self.jobs();
-        let dated = doc! {"$type": "date"};
+        let dated = bound.map_or(doc! {"$type": "date"}, |bound| doc! {"$gte": to_date(bound)});
         let waiting = doc! {"priority": priority.as_str(), "status": WAITING, "created_at": dated};
         let oldest = jobs.find_one(waiting).projection(doc! {"_id": 0, "created_at": 1});
         let oldest = oldest.sort(doc! {"created_at": 1}).hint(Hint::Keys(by_age())).await?;

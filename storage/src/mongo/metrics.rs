@@ -3,10 +3,12 @@
 //! Owns no promise: the documents are hot, so they are kept out of transactions, and a process that is killed loses
 //! its last second. dataset-viewer recomputes the totals by cron; ours are counted when they are asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mongodb::Database;
 use mongodb::bson::{Bson, Document, doc};
 use outpost_model::{StepKind, limits};
 
@@ -69,30 +71,50 @@ pub(super) fn spawn(inner: &Arc<Inner>) {
 impl Inner {
     /// Adds what was counted to the totals. What cannot be added is kept for the next time.
     pub(super) async fn write_metrics(&self) {
-        let mut failed = Counts::default();
-        let counts = self.metrics.take();
-        for ((kind, http_status, error_code), by) in counts.entries {
+        let Counts { mut entries, mut jobs } = self.metrics.take();
+        let entry_key = |(kind, http_status, error_code): &(String, i32, Option<String>)| {
             let code = error_code.clone().map_or(Bson::Null, Bson::String);
-            let key = doc! {"kind": &kind, "http_status": http_status, "error_code": code};
-            if !self.increment(&self.cache.collection(names::CACHE_METRICS), key, by).await {
-                failed.entry(&kind, http_status, error_code, by);
-            }
-        }
-        for ((kind, status), by) in counts.jobs {
-            let key = doc! {"job_type": kind.as_str(), "status": status, "dataset_status": "normal"};
-            if !self.increment(&self.queue.collection(names::JOB_METRICS), key, by).await {
-                failed.job(kind, status, by);
-            }
-        }
-        self.metrics.add(failed);
+            doc! {"kind": kind, "http_status": http_status, "error_code": code}
+        };
+        let job_key = |(kind, status): &(StepKind, &'static str)| {
+            doc! {"job_type": kind.as_str(), "status": *status, "dataset_status": "normal"}
+        };
+        add_to(&self.cache, names::CACHE_METRICS, &mut entries, entry_key).await;
+        add_to(&self.queue, names::JOB_METRICS, &mut jobs, job_key).await;
+        self.metrics.add(Counts { entries, jobs });
     }
+}
 
-    async fn increment(&self, totals: &mongodb::Collection<Document>, key: Document, by: i64) -> bool {
-        if by == 0 {
-            return true;
+/// Adds all to the totals in one command; what could not be added is left in `counts`.
+async fn add_to<K: Clone + Eq + Hash>(
+    database: &Database,
+    totals: &str,
+    counts: &mut HashMap<K, i64>,
+    key: impl Fn(&K) -> Document,
+) {
+    counts.retain(|_, by| *by != 0);
+    if counts.is_empty() {
+        return;
+    }
+    let keys: Vec<K> = counts.keys().cloned().collect();
+    let add = |name: &K| {
+        let by = i32::try_from(counts[name]).map_or(Bson::Int64(counts[name]), Bson::Int32);
+        doc! {"q": key(name), "u": {"$inc": {"total": by}}, "upsert": true}
+    };
+    let updates: Vec<Document> = keys.iter().map(add).collect();
+    let command = doc! {"update": totals, "updates": updates, "ordered": false, "writeConcern": {"w": 1}};
+    match database.run_command(command).await {
+        Ok(reply) => {
+            let errors = reply.get_array("writeErrors").map_or(&[][..], Vec::as_slice);
+            if !errors.is_empty() {
+                tracing::warn!(?errors, "failed to add to some of {totals}");
+            }
+            let index = |error: &Bson| usize::try_from(error.as_document()?.get_i32("index").ok()?).ok();
+            let failed: HashSet<usize> = errors.iter().filter_map(index).collect();
+            for (_, added) in keys.iter().enumerate().filter(|(at, _)| !failed.contains(at)) {
+                counts.remove(added);
+            }
         }
-        let by = i32::try_from(by).map_or(Bson::Int64(by), Bson::Int32);
-        let added = totals.update_one(key, doc! {"$inc": {"total": by}}).upsert(true).await;
-        added.inspect_err(|error| tracing::warn!(%error, "failed to add to the metrics: {error}")).is_ok()
+        Err(error) => tracing::warn!(%error, "failed to add to {totals}: {error}"),
     }
 }

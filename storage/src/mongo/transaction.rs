@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mongodb::ClientSession;
 use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{ReadConcern, WriteConcern};
+use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use outpost_model::limits;
 
 use super::Inner;
@@ -49,12 +49,33 @@ impl From<StorageError> for Failure {
 pub(super) trait Attempt: Sync {
     type Output: Send;
 
+    /// What the commit waits for.
+    const ACKNOWLEDGED: Acknowledged = Acknowledged::ByMajority;
+
     /// Runs once, from the start, over the database as it is now.
     async fn attempt(
         &self,
         store: &Inner,
         session: &mut ClientSession,
     ) -> Result<Done<Self::Output>, Failure>;
+}
+
+/// What a commit waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Acknowledged {
+    /// Journals of a majority: it survives the loss of a member.
+    ByMajority,
+    /// The member that took it. Should that be lost, so may the whole transaction be, and all that came of it.
+    ByPrimary,
+}
+
+impl Acknowledged {
+    fn concern(self) -> WriteConcern {
+        match self {
+            Self::ByMajority => durable(),
+            Self::ByPrimary => WriteConcern::builder().w(Acknowledgment::Nodes(1)).build(),
+        }
+    }
 }
 
 /// What a transaction gave and, when it wrote, the seq that contains it.
@@ -93,9 +114,9 @@ impl Inner {
         session: &mut ClientSession,
     ) -> Result<Transacted<A::Output>, Failure> {
         // One view of the database for the whole attempt, as with "snapshot", but the latest one: that of "snapshot"
-        // may be older than a claim. The commit waits for a majority, and with it for all that was read.
+        // may be older than a claim. A commit that waits for a majority waits with it for all that was read.
         let begin = session.start_transaction().read_concern(ReadConcern::majority());
-        begin.write_concern(durable()).await?;
+        begin.write_concern(A::ACKNOWLEDGED.concern()).await?;
         match attempt.attempt(self, session).await {
             Ok(Done::Commit(output)) => {
                 commit(session).await?;
@@ -116,7 +137,7 @@ impl Inner {
 
 /// Acknowledged by a majority, from their journals: what survives the loss of a member.
 pub(super) fn durable() -> WriteConcern {
-    WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build()
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }
 
 async fn commit(session: &mut ClientSession) -> Result<(), Error> {

@@ -205,7 +205,10 @@ fn spawn(program: &Path, folder: &Path, port: u16, kind: Kind) -> io::Result<Chi
     let mut command = Command::new("sh");
     command.args(["-c", WATCHDOG, "watchdog"]).arg(folder).arg(program);
     command.arg("--dbpath").arg(folder).args(["--port", &port.to_string()]);
-    command.args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]);
+    command.args(["--bind_ip", "127.0.0.1", "--nounixsocket"]);
+    // Many run beside each other in tests; a bench asks for one as a server of its own would be.
+    let cache_gb = std::env::var("OUTPOST_MONGOD_CACHE_GB").unwrap_or_else(|_| "0.25".to_owned());
+    command.args(["--wiredTigerCacheSizeGB", &cache_gb]);
     // Tests bring their own time, which the server's clock must not act on.
     command.args(["--setParameter", "ttlMonitorEnabled=false"]);
     command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
