@@ -99,13 +99,9 @@ impl ArtifactKey {
     /// [`ArtifactKey::dataset_prefix`]. Parts are separated by NUL, which no name holds.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Self::dataset_prefix(&self.dataset);
-        bytes.extend_from_slice(self.kind.as_str().as_bytes());
-        bytes.push(0);
-        bytes.extend_from_slice(self.config.as_ref().map_or("", ConfigName::as_str).as_bytes());
-        bytes.push(0);
-        bytes.extend_from_slice(self.split.as_ref().map_or("", SplitName::as_str).as_bytes());
-        bytes
+        let config = self.config.as_ref().map_or("", ConfigName::as_str);
+        let split = self.split.as_ref().map_or("", SplitName::as_str);
+        [self.dataset.as_str(), self.kind.as_str(), config, split].join("\0").into_bytes()
     }
 
     /// The common prefix of the keys of one dataset.

@@ -11,6 +11,7 @@ use outpost_model::limits;
 
 use crate::error::StorageError;
 use crate::kv::{Batch, Kv, Tree};
+use crate::packing;
 
 /// Prefix in the tree of records of blobs whose chunks are no longer referred to and not yet deleted.
 pub(crate) const GARBAGE: u8 = b'g';
@@ -18,7 +19,6 @@ pub(crate) const GARBAGE: u8 = b'g';
 const READ_TRIES_MAX: usize = 100;
 /// Below this compression costs more than it saves.
 const COMPRESS_BYTES_MIN: usize = 256;
-const ZSTD_LEVEL: i32 = 3;
 
 /// Where a value is and how to check it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -60,7 +60,7 @@ pub(crate) fn prepare(raw: &[u8]) -> Result<Prepared, StorageError> {
         )));
     }
     let packed = (raw.len() >= COMPRESS_BYTES_MIN)
-        .then(|| zstd::bulk::compress(raw, ZSTD_LEVEL))
+        .then(|| packing::compress(raw))
         .transpose()
         .map_err(|error| StorageError::Engine(format!("compression failed: {error}")))?
         .filter(|packed| packed.len() < raw.len());
@@ -71,9 +71,14 @@ pub(crate) fn prepare(raw: &[u8]) -> Result<Prepared, StorageError> {
 
 /// Decides where `stored` goes. Neither length is beyond [`limits::CONTENT_BYTES_MAX`].
 fn place(stored: Vec<u8>, raw_bytes: usize, compressed: bool) -> Prepared {
+    let hash = *blake3::hash(&stored).as_bytes();
+    place_hashed(stored, raw_bytes, compressed, hash)
+}
+
+/// As [`place`], where the hash of `stored` is known.
+fn place_hashed(stored: Vec<u8>, raw_bytes: usize, compressed: bool, hash: [u8; 32]) -> Prepared {
     let length = |bytes: usize| u32::try_from(bytes).expect("checked against CONTENT_BYTES_MAX");
     let (raw_bytes, stored_bytes) = (length(raw_bytes), length(stored.len()));
-    let hash = *blake3::hash(&stored).as_bytes();
     let (place, chunked) = if stored.len() <= limits::STORE_INLINE_BYTES_MAX {
         (Place::Inline(stored), None)
     } else {
@@ -92,14 +97,7 @@ impl Prepared {
         raw_bytes: usize,
         compressed: bool,
     ) -> Result<Self, StorageError> {
-        let is_sound = raw_bytes <= limits::CONTENT_BYTES_MAX
-            && if compressed { stored.len() < raw_bytes } else { stored.len() == raw_bytes };
-        if !is_sound {
-            return Err(StorageError::Damaged(format!(
-                "blob: {raw_bytes} bytes cannot be stored as {} bytes",
-                stored.len()
-            )));
-        }
+        check_lengths(stored.len(), raw_bytes, compressed)?;
         Ok(place(stored, raw_bytes, compressed))
     }
 
@@ -141,8 +139,20 @@ impl Prepared {
     /// # Errors
     /// [`StorageError::Damaged`] when the bytes are not what they claim to be.
     pub(crate) fn open(&self) -> Result<Vec<u8>, StorageError> {
-        self.blob.open(self.stored())
+        // The hash was taken from these very bytes.
+        self.blob.unpack(self.stored())
     }
+}
+
+/// Refuses lengths that no value has.
+fn check_lengths(stored_bytes: usize, raw_bytes: usize, compressed: bool) -> Result<(), StorageError> {
+    let is_sound = raw_bytes <= limits::CONTENT_BYTES_MAX
+        && if compressed { stored_bytes < raw_bytes } else { stored_bytes == raw_bytes };
+    if is_sound {
+        return Ok(());
+    }
+    let cause = format!("blob: {raw_bytes} bytes cannot be stored as {stored_bytes} bytes");
+    Err(StorageError::Damaged(cause))
 }
 
 /// Writes the chunks under the next id, when there are any, and returns what to keep in the record.
@@ -210,7 +220,9 @@ impl Blob {
         if *blake3::hash(&stored).as_bytes() != self.hash {
             return Err(StorageError::Damaged("blob: wrong hash".to_owned()));
         }
-        Prepared::from_parts(stored.into_owned(), self.raw_bytes as usize, self.compressed).map(Read::Whole)
+        check_lengths(stored.len(), self.raw_bytes as usize, self.compressed)?;
+        let stored = stored.into_owned();
+        Ok(Read::Whole(place_hashed(stored, self.raw_bytes as usize, self.compressed, self.hash)))
     }
 
     fn stored(&self, chunks: &Tree) -> Result<Read<Cow<'_, [u8]>>, StorageError> {
@@ -229,16 +241,20 @@ impl Blob {
     }
 
     fn open(&self, stored: &[u8]) -> Result<Vec<u8>, StorageError> {
+        if *blake3::hash(stored).as_bytes() != self.hash {
+            return Err(StorageError::Damaged("blob: wrong hash".to_owned()));
+        }
+        self.unpack(stored)
+    }
+
+    fn unpack(&self, stored: &[u8]) -> Result<Vec<u8>, StorageError> {
         let damaged = |why: &str| StorageError::Damaged(format!("blob: {why}"));
         let raw_bytes = self.raw_bytes as usize;
-        if *blake3::hash(stored).as_bytes() != self.hash {
-            return Err(damaged("wrong hash"));
-        }
         if raw_bytes > limits::CONTENT_BYTES_MAX {
             return Err(damaged("too long"));
         }
         let raw = if self.compressed {
-            zstd::bulk::decompress(stored, raw_bytes).map_err(|error| damaged(&error.to_string()))?
+            packing::decompress(stored, raw_bytes).map_err(|error| damaged(&error.to_string()))?
         } else {
             stored.to_vec()
         };

@@ -21,6 +21,7 @@ pub mod mirror_store;
 pub mod mongo;
 pub mod operations;
 pub mod outbox;
+mod packing;
 mod random;
 mod record;
 mod stored;

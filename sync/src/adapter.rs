@@ -184,8 +184,24 @@ fn write_of(change: Change) -> Result<MirrorChange, StorageError> {
     Ok(MirrorChange { seq, write })
 }
 
-fn writes_of(changes: Vec<Change>) -> Result<Vec<MirrorChange>, StorageError> {
-    changes.into_iter().map(write_of).collect()
+/// From so many changes on, a message is checked in two parts at the same time.
+const CHECKED_TOGETHER_MAX: usize = 32;
+
+/// Checks the changes of a message; unpacking and hashing take as long as writing.
+async fn writes_of(mut changes: Vec<Change>) -> Result<Vec<MirrorChange>, StoreError> {
+    let check = |part: Vec<Change>| {
+        blocking(move || {
+            let writes: Result<Vec<_>, StorageError> = part.into_iter().map(write_of).collect();
+            Ok::<_, StoreError>(writes?)
+        })
+    };
+    if changes.len() <= CHECKED_TOGETHER_MAX {
+        return check(changes).await;
+    }
+    let rest = changes.split_off(changes.len() / 2);
+    let (mut writes, rest) = tokio::try_join!(check(changes), check(rest))?;
+    writes.extend(rest);
+    Ok(writes)
 }
 
 /// A replica's mirror.
@@ -256,13 +272,10 @@ impl Source for MirrorTarget {
 #[async_trait]
 impl Target for MirrorTarget {
     async fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        self.feed
-            .blocking(move |store| {
-                let Batch { epoch, changes, reached, left } = batch;
-                let changes = writes_of(changes)?;
-                store.apply(MirrorBatch { epoch, changes, reached, cursor: None, left }).map(|_| ())
-            })
-            .await
+        let Batch { epoch, changes, reached, left } = batch;
+        let changes = writes_of(changes).await?;
+        let batch = MirrorBatch { epoch, changes, reached, cursor: None, left };
+        self.feed.blocking(move |store| store.apply(batch).map(|_| ())).await
     }
 
     async fn stage(&self, epoch: Epoch) -> Result<Box<dyn Stage>, StoreError> {
@@ -320,11 +333,12 @@ struct StoreStage {
 #[async_trait]
 impl Stage for StoreStage {
     async fn add(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let changes = writes_of(changes).await?;
         let Some(mut stage) = self.stage.take() else {
             return Err(StoreError("an earlier call to the stage failed".to_owned()));
         };
         let stage = blocking(move || {
-            stage.add(writes_of(changes)?)?;
+            stage.add(changes)?;
             Ok::<_, StoreError>(stage)
         });
         self.stage = Some(stage.await?);

@@ -11,7 +11,7 @@ use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Epoch, Item};
 
 use super::batch::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, Quarantined, SourceId};
 use super::damage::DamageLog;
-use super::draft::{Draft, Known, LogLimits};
+use super::draft::{Draft, Known, LogLimits, Telling};
 use super::keys;
 use super::layers::Kv;
 use super::records::{DatasetHead, Head, IndexRow, Meta, Stamp};
@@ -53,8 +53,15 @@ impl Core {
         let damage = self.damage.clone();
         let mut draft = Draft::new(&kv, &damage, self.meta.clone());
         draft.enter(batch.epoch)?;
+        if draft.meta.seq == 0 && batch.reached.is_none() {
+            // Filled part by part: nobody follows a mirror that was never whole.
+            draft.telling = Telling::Never;
+        }
         for change in batch.changes {
             draft.change(change)?;
+        }
+        if matches!(draft.telling, Telling::Never) {
+            draft.meta.log_floor = draft.meta.log_floor.max(draft.meta.seen_seq);
         }
         draft.reach(batch.reached)?;
         draft.trim_log(self.log_limits)?;

@@ -185,13 +185,22 @@ impl Follower {
             Some(place) => place,
             None => place.insert(self.place(epoch).await?),
         };
+        // The next message is read while what the last one brought is written.
+        let mut to_write: Option<Vec<Change>> = None;
         loop {
-            match answer.expect().await? {
+            let message = match to_write.take() {
+                Some(changes) => {
+                    let writing = self.put(place, epoch, changes, &left);
+                    tokio::try_join!(writing, async { Ok(answer.expect().await?) })?.1
+                }
+                None => answer.expect().await?,
+            };
+            match message {
                 Message::Records(records) => {
                     // What is sent now is older than anything that the tail tells from the first head on.
                     let seq = course.first.as_ref().map_or(0, |head| head.seq);
                     let changes = self.changes_of(records)?.into_iter().map(|change| at(change, seq));
-                    self.put(place, epoch, changes.collect(), &left).await?;
+                    to_write = Some(changes.collect());
                 }
                 Message::Gone(wire::Gone { items }) => course.gone.extend(record::items(&items)),
                 Message::Reached(reached) => {

@@ -251,6 +251,8 @@ async fn the_log_of_a_store_that_was_filled_in_parts_begins_where_it_was_whole()
     let store = Way::ALL[0].open(directory.path());
     let body = |seq, split: &str| put(seq, &entry(&rows_of("u/d", split), seq, format!("at {seq}")), None);
     store.apply(MirrorBatch { reached: None, ..batch(vec![body(9, "a")]) }).unwrap();
+    store.flushed().await.unwrap();
+    assert_eq!((store.summary().log_records, store.changes_after(0, 9).unwrap()), (0, None));
     store.apply(MirrorBatch { reached: Some(9), ..batch(Vec::new()) }).unwrap();
     store.apply(batch(vec![body(10, "b")])).unwrap();
     store.flushed().await.unwrap();
