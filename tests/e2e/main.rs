@@ -14,6 +14,7 @@ mod primary;
 mod random;
 mod remote_hub;
 mod replica;
+mod replica_assets;
 mod replica_faults;
 mod sample;
 mod support;

@@ -8,8 +8,8 @@ pub const SYNC_REQUESTS_READ_MAX: usize = 16;
 pub const SYNC_REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// Lookups, webhooks and assets that a node answers to other nodes at once.
 pub const SYNC_DESK_CALLS_MAX: usize = 256;
-/// Part of an asset in one frame.
-pub const SYNC_ASSET_PART_BYTES: usize = 1024 * 1024;
+/// Part of an asset in one frame. Readers behind a slow link see the first bytes once the first part is whole.
+pub const SYNC_ASSET_PART_BYTES: usize = 128 * 1024;
 
 /// How long a read waits for the state that it asks for.
 pub const READ_WAIT_MS: u64 = 300;
@@ -24,16 +24,27 @@ pub const LOOKUPS_WAITING_MAX: usize = 1_024;
 /// How long a reader waits for the answer of an upstream.
 pub const LOOKUP_TIMEOUT_MS: u64 = 5_000;
 
-/// Assets up to this size are kept by a replica; larger ones are passed through.
-pub const ASSET_KEPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Disk that a replica gives to assets; those that were read longest ago go first.
-pub const ASSET_MIRROR_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Assets up to this size are kept by a replica unless its operator says otherwise; larger ones are passed through.
+pub const ASSET_KEPT_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
+/// The largest size that an operator may choose there: what comes is in memory until it is stored.
+pub const ASSET_KEPT_BYTES_MAX: u64 = ASSETS_COMING_BYTES_MAX;
+/// Disk that a replica gives to assets unless its operator says otherwise.
+pub const ASSET_MIRROR_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+/// Memory for assets that are on their way to a replica's store; what does not fit is passed through and not kept.
+pub const ASSETS_COMING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long an asset may take to arrive, however steadily its bytes drip.
+pub const ASSET_FETCH_TIMEOUT_MS: u64 = 300_000;
 /// Assets that a replica fetches at once.
 pub const ASSET_FETCHES_MAX: usize = 8;
 /// Assets that a replica fetches at once before anyone asks for them, beside those that readers wait for.
 pub const ASSETS_AHEAD_IN_FLIGHT_MAX: usize = 2;
-/// Part of [`ASSET_MIRROR_BYTES_MAX`], in percent, up to which assets are fetched before anyone asks for them.
-pub const ASSETS_AHEAD_BUDGET_PERCENT: u64 = 90;
+/// Part of a replica's disk for assets, in percent: up to here they are fetched before anyone asks for them, and down to
+/// here those that were read longest ago give way to others.
+pub const ASSETS_MARK_PERCENT: u64 = 90;
+/// Splits whose assets give way between two looks at all of them.
+pub const ASSET_ROWS_EVICTED_AT_ONCE: usize = 64;
+/// Splits of which a replica knows when their assets were last read; further ones count as read longest ago.
+pub const ASSET_ROWS_REMEMBERED_MAX: usize = 100_000;
 /// Assets of one entry that are fetched before anyone asks for them.
 pub const ASSETS_AHEAD_PER_ENTRY_MAX: usize = 1_000;
 /// Tries in a row to fetch an asset that nobody has asked for.
@@ -42,3 +53,5 @@ pub const ASSET_AHEAD_TRIES_MAX: usize = 3;
 pub const ASSETS_AHEAD_RETRY_MS: u64 = 60_000;
 /// Entries that wait for that; of further ones, assets are fetched when they are read.
 pub const ASSETS_AHEAD_WAITING_MAX: usize = 10_000;
+/// How often a replica notes how far it has looked for assets to fetch.
+pub const ASSETS_AHEAD_NOTED_MS: u64 = 5_000;

@@ -24,18 +24,17 @@ use tokio::time::{Instant, timeout};
 use super::assets::blocking;
 use super::missing_assets::{link_start, linked_rows, rows_of};
 use crate::clock;
-use crate::http::routes::assets::Fetched;
-use crate::upstream::AssetFetcher;
+use crate::upstream::{AssetBounds, AssetFetcher, Brought};
 
 const PAUSE: Duration = Duration::from_millis(limits::FOLLOW_RETRY_MS);
 const RETRY: Duration = Duration::from_millis(limits::ASSETS_AHEAD_RETRY_MS);
-const BUDGET_BYTES: u64 = limits::ASSET_MIRROR_BYTES_MAX / 100 * limits::ASSETS_AHEAD_BUDGET_PERCENT;
 
 /// See the module.
 pub(super) struct AssetsAhead {
     pub(super) mirror: MirrorStore,
     pub(super) store: Arc<dyn AssetStore>,
     pub(super) fetcher: Arc<AssetFetcher>,
+    pub(super) bounds: AssetBounds,
     pub(super) board: Arc<StatusBoard>,
     pub(super) has_room: watch::Receiver<bool>,
     /// Assets left to be fetched when they are read.
@@ -58,14 +57,6 @@ struct Missing {
     rows: AssetSplit,
     paths: Vec<AssetPath>,
     beyond: u64,
-}
-
-/// What became of an asset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Brought {
-    Done,
-    Skipped,
-    Failed,
 }
 
 impl AssetsAhead {
@@ -144,14 +135,13 @@ impl AssetsAhead {
             self.wait_for_leave().await;
             let store = Arc::clone(&self.store);
             match blocking(move || store.stats()).await {
-                Ok(stats) if stats.stored_bytes < BUDGET_BYTES => {}
+                Ok(stats) if stats.stored_bytes < self.bounds.mark_bytes() => {}
                 Ok(_) => return Brought::Skipped,
                 Err(_) => return Brought::Failed,
             }
             match self.fetcher.fetch_ahead(&path).await {
-                Ok(Fetched::Stored) => return Brought::Done,
-                Ok(Fetched::Large(_) | Fetched::Missing) => return Brought::Skipped,
-                Err(error) => tracing::debug!(%path, error = %error.message, "an asset did not come"),
+                Brought::Failed => {}
+                brought => return brought,
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -162,7 +152,6 @@ impl AssetsAhead {
     async fn wait_for_leave(&self) {
         loop {
             let phase = self.board.status().phase;
-
             if *self.has_room.borrow() && phase == Phase::Following && !self.board.is_adrift() {
                 return;
             }

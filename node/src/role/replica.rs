@@ -36,7 +36,7 @@ use crate::http::{App, AppState, Readiness, router, server};
 use crate::metrics::Metrics;
 use crate::outbox::ReplicaOutbox;
 use crate::sync_api::{NodeDesk, PassingRelays};
-use crate::upstream::{self, AssetFetcher, ReplicaMisses};
+use crate::upstream::{self, AssetBounds, AssetDisk, AssetFetcher, ReplicaMisses};
 use crate::vantage::{Bounds, ReplicaVantage, SystemWallClock};
 
 /// What is open and shared between the parts that run.
@@ -54,6 +54,7 @@ struct Parts {
     has_room: watch::Receiver<bool>,
     last_scrub: Arc<scrub::LastScrub>,
     fetcher: Arc<AssetFetcher>,
+    asset_bounds: AssetBounds,
     assets_skipped: Arc<AtomicU64>,
 }
 
@@ -134,8 +135,11 @@ impl Parts {
         let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::clone(&freshness)));
         let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room.clone()));
         let assets = asset_store::open(&config.data_dir, None).await?;
+        let bounds = AssetBounds::default();
+        let disk = AssetDisk { directory: config.data_dir.clone(), has_room: has_room.clone() };
         Ok(Self {
-            fetcher: Arc::new(AssetFetcher::new(upstreams.clone(), Arc::clone(&assets))),
+            fetcher: Arc::new(AssetFetcher::new(upstreams.clone(), Arc::clone(&assets), bounds, disk)),
+            asset_bounds: bounds,
             assets_skipped: Arc::default(),
             assets,
             server: Server::new(target.clone(), board.clone()),
@@ -164,6 +168,7 @@ impl Parts {
             mirror: self.mirror.clone(),
             store: Arc::clone(&self.assets),
             fetcher: Arc::clone(&self.fetcher),
+            bounds: self.asset_bounds,
             board: Arc::clone(&self.board),
             has_room: self.has_room.clone(),
             skipped: Arc::clone(&self.assets_skipped),

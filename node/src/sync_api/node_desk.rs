@@ -124,17 +124,14 @@ impl Desk for NodeDesk {
             return Ok(no_asset());
         };
         match source.fetch(&path, asset.hops + 1).await {
-            Ok(Fetched::Stored) => Ok(self.asset_here(&path, &asset).await?.unwrap_or_else(no_asset)),
-            Ok(Fetched::Large(head)) => {
-                let range = range_of(&asset, head.bytes);
-                let bytes = source
-                    .read(&path, range, asset.hops + 1)
-                    .await
-                    .map_err(|error| failed(&error.message))?;
+            Ok(Fetched::Passing(passing)) => {
+                let range = range_of(&asset, passing.head().bytes);
+                let head = head_of(passing.head());
+                let bytes = passing.read(range).await.map_err(|error| failed(&error.message))?;
                 let whole = bytes.take_while(|part| std::future::ready(part.is_ok()));
                 let parts =
                     whole.filter_map(|part| async move { part.ok().map(|part| part_frame(part.to_vec())) });
-                Ok(super::once(&head_of(&head).into()).chain(parts).boxed())
+                Ok(super::once(&head.into()).chain(parts).boxed())
             }
             Ok(Fetched::Missing) => Ok(no_asset()),
             Err(error) => Err(failed(&error.message)),

@@ -1,32 +1,39 @@
 //! Assets of a replica: fetched from upstream, ahead of readers or when one first asks.
 //!
-//! Owns what is kept: files up to a size, within a budget; those that were read longest ago give way. A file is kept only
-//! when it is the one that the upstream announced. Larger ones are passed through, the part that is asked for. One fetch
-//! per file at a time, few at once; none begins ahead of readers while one of them waits.
+//! Owns the fetches: one per file at a time, few at once; none begins ahead of readers while one of them waits. What
+//! comes is passed to readers as it comes and kept, where [`keeper`] has room, when it is the file that the upstream
+//! announced; the rest is passed through, the part that is asked for. A fetch goes on when its readers went away.
+
+mod coming;
+mod keeper;
+mod passage;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
-use outpost_model::{AssetPath, AssetSplit, TimestampMs, limits};
-use outpost_storage::{AssetHead, AssetScope, AssetStore, StorageError};
+use outpost_model::{AssetPath, AssetSplit, limits};
+use outpost_storage::{AssetHead, AssetStore};
 use outpost_sync::wire::{self, Message};
 use outpost_sync::{Answer, Call, CallError, Upstream, call};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::timeout;
 
-use crate::clock;
+use self::coming::Coming;
+use self::keeper::{Admission, Keeper};
+use self::passage::Passage;
 use crate::http::error::ApiError;
 use crate::http::routes::assets::{AssetSource, Fetched};
 
-type Flight = Shared<BoxFuture<'static, Result<Fetched, ApiError>>>;
+pub use self::keeper::{AssetBounds, AssetDisk};
+
+type Flight = Shared<BoxFuture<'static, Result<Opened, ApiError>>>;
 
 /// See the module.
 pub struct AssetFetcher {
@@ -35,16 +42,35 @@ pub struct AssetFetcher {
 
 struct Inner {
     upstreams: Vec<Arc<dyn Upstream>>,
-    store: Arc<dyn AssetStore>,
+    keeper: Arc<Keeper>,
     permits: Semaphore,
     permits_ahead: Semaphore,
     flights: Mutex<HashMap<AssetPath, Flight>>,
     /// Fetches under way that began for a reader.
     readers: watch::Sender<usize>,
-    kept: AtomicU64,
-    kept_bytes: AtomicU64,
-    /// When rows were last read.
-    used: Mutex<HashMap<AssetSplit, Instant>>,
+}
+
+/// What became of an asset that was fetched before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brought {
+    /// It is kept.
+    Kept,
+    /// There is none, or it is too large to be kept.
+    Skipped,
+    /// It did not arrive, or there was no room for it.
+    Failed,
+}
+
+/// What is known of an asset once the upstream has begun to answer.
+#[derive(Clone)]
+enum Opened {
+    Missing,
+    /// It comes, and is to be kept.
+    Coming(Arc<Coming>),
+    /// It is not kept.
+    Large(AssetHead),
+    /// As [`Opened::Large`], because there is no room for it now.
+    NoRoom(AssetHead),
 }
 
 /// Who a fetch is begun for.
@@ -70,44 +96,62 @@ impl Drop for ForReader {
     }
 }
 
+/// Removes a flight when it has ended, however it did.
+struct Ending {
+    inner: Arc<Inner>,
+    path: AssetPath,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        lock(&self.inner.flights).remove(&self.path);
+    }
+}
+
 impl AssetFetcher {
-    /// Fetches from `upstreams` into `store`.
+    /// Fetches from `upstreams` into `store`, within `bounds` and what `disk` has room for.
     #[must_use]
-    pub fn new(upstreams: Vec<Arc<dyn Upstream>>, store: Arc<dyn AssetStore>) -> Self {
+    pub fn new(
+        upstreams: Vec<Arc<dyn Upstream>>,
+        store: Arc<dyn AssetStore>,
+        bounds: AssetBounds,
+        disk: AssetDisk,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 upstreams,
-                store,
+                keeper: Arc::new(Keeper::new(store, bounds, disk)),
                 permits: Semaphore::new(limits::ASSET_FETCHES_MAX),
                 permits_ahead: Semaphore::new(limits::ASSETS_AHEAD_IN_FLIGHT_MAX),
                 flights: Mutex::default(),
                 readers: watch::Sender::new(0),
-                kept: AtomicU64::new(0),
-                kept_bytes: AtomicU64::new(0),
-                used: Mutex::default(),
             }),
         }
     }
 
     /// Fetches an asset that nobody has asked for, once no reader waits for one.
-    ///
-    /// # Errors
-    /// As [`AssetSource::fetch`].
-    pub async fn fetch_ahead(&self, path: &AssetPath) -> Result<Fetched, ApiError> {
+    pub async fn fetch_ahead(&self, path: &AssetPath) -> Brought {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.inner.readers.subscribe().wait_for(|readers| *readers == 0).await;
-        let Some(flight) = self.board(path, 0, Cause::Nobody) else {
-            return Err(ApiError::upstream_not_reached());
-        };
-        flight.await
+        let Some(flight) = self.board(path, 0, Cause::Nobody) else { return Brought::Failed };
+        match flight.await {
+            Ok(Opened::Coming(coming)) if coming.ended().await == Ok(true) => Brought::Kept,
+            Ok(Opened::Missing | Opened::Large(_)) => Brought::Skipped,
+            Ok(Opened::Coming(_) | Opened::NoRoom(_)) => Brought::Failed,
+            Err(error) => {
+                tracing::debug!(%path, error = %error.message, "an asset did not come");
+                Brought::Failed
+            }
+        }
     }
 
     /// Assets fetched and kept since the start, and their bytes.
     #[must_use]
     pub fn kept(&self) -> (u64, u64) {
-        (self.inner.kept.load(Ordering::Relaxed), self.inner.kept_bytes.load(Ordering::Relaxed))
+        self.inner.keeper.kept()
     }
 
+    /// The fetch of `path` that is under way, else a new one; `None` when too many wait.
     fn board(&self, path: &AssetPath, hops: u8, cause: Cause) -> Option<Flight> {
         let mut flights = lock(&self.inner.flights);
         if let Some(flight) = flights.get(path) {
@@ -116,17 +160,17 @@ impl AssetFetcher {
         if flights.len() >= limits::LOOKUPS_WAITING_MAX {
             return None;
         }
-        let (inner, asked) = (Arc::clone(&self.inner), path.clone());
-        let for_reader = (cause == Cause::Reader).then(|| ForReader::begin(&inner));
-        let landing = tokio::spawn(async move {
-            let _for_reader = for_reader;
-            let fetched = inner.fetch(&asked, hops, cause).await;
-            lock(&inner.flights).remove(&asked);
-            fetched
-        });
+        let (inner, path) = (Arc::clone(&self.inner), path.clone());
+        let (tell, told) = oneshot::channel();
         let flight =
-            landing.map(|fetched| fetched.unwrap_or_else(|_| Err(ApiError::unexpected()))).boxed().shared();
+            told.map(|opened| opened.unwrap_or_else(|_| Err(ApiError::unexpected()))).boxed().shared();
         flights.insert(path.clone(), flight.clone());
+        let for_reader = (cause == Cause::Reader).then(|| ForReader::begin(&inner));
+        tokio::spawn(async move {
+            let _for_reader = for_reader;
+            let ending = Ending { inner: Arc::clone(&inner), path };
+            inner.fly(&ending.path, hops, cause, tell).await;
+        });
         Some(flight)
     }
 }
@@ -137,77 +181,90 @@ impl AssetSource for AssetFetcher {
         let Some(flight) = self.board(path, hops, Cause::Reader) else {
             return Err(ApiError::upstream_not_reached());
         };
-        flight.await
-    }
-
-    async fn read(
-        &self,
-        path: &AssetPath,
-        range: Range<u64>,
-        hops: u8,
-    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError> {
-        let (_, answer) = self.inner.open(path, range.start, Some(range.end - range.start), hops).await?;
-        let left = range.end - range.start;
-        Ok(futures::stream::try_unfold((answer, left), next_part).boxed())
+        let (head, coming) = match flight.await? {
+            Opened::Missing => return Ok(Fetched::Missing),
+            Opened::Coming(coming) => (coming.head().clone(), Some(coming)),
+            Opened::Large(head) | Opened::NoRoom(head) => (head, None),
+        };
+        let passage = Passage::new(Arc::clone(&self.inner), path.clone(), head, coming, hops);
+        Ok(Fetched::Passing(Box::new(Arc::new(passage))))
     }
 
     fn was_read(&self, rows: &AssetSplit) {
-        lock(&self.inner.used).insert(rows.clone(), Instant::now());
-    }
-}
-
-/// The next part, of which exactly `left` bytes must come.
-async fn next_part((mut answer, left): (Answer, u64)) -> std::io::Result<Option<(Bytes, (Answer, u64))>> {
-    if left == 0 {
-        return Ok(None);
-    }
-    match answer.expect().await.map_err(std::io::Error::other)? {
-        Message::Part(part) if (1..=left).contains(&(part.bytes.len() as u64)) => {
-            let left = left - part.bytes.len() as u64;
-            Ok(Some((part.bytes.into(), (answer, left))))
-        }
-        other => Err(std::io::Error::other(call::unexpected(&other))),
+        self.inner.keeper.was_read(rows);
     }
 }
 
 impl Inner {
-    async fn fetch(&self, path: &AssetPath, hops: u8, cause: Cause) -> Result<Fetched, ApiError> {
+    /// Fetches an asset. Tells what it is as soon as that is known.
+    async fn fly(
+        &self,
+        path: &AssetPath,
+        hops: u8,
+        cause: Cause,
+        tell: oneshot::Sender<Result<Opened, ApiError>>,
+    ) {
         let permits = match cause {
             Cause::Reader => &self.permits,
             Cause::Nobody => &self.permits_ahead,
         };
         let _permit = permits.acquire().await;
-        let (head, mut answer) = match self.open(path, 0, None, hops).await {
-            Ok(opened) => opened,
-            Err(error) if error == ApiError::not_found() => return Ok(Fetched::Missing),
-            Err(error) => return Err(error),
-        };
-        if head.bytes > limits::ASSET_KEPT_BYTES_MAX {
-            let (content_type, bytes, hash) = (head.content_type, head.bytes, head.hash);
-            return Ok(Fetched::Large(AssetHead { content_type, bytes, hash, zstd_bytes: None }));
-        }
-        let wait = Duration::from_millis(limits::SYNC_MESSAGE_TIMEOUT_MS);
-        let bytes = timeout(wait, gather(&mut answer, head.bytes)).await;
-        let bytes =
-            bytes.map_err(|_| ApiError::upstream_not_reached())?.map_err(|error| lost(path, &error))?;
-        if *blake3::hash(&bytes).as_bytes() != head.hash {
-            tracing::warn!(%path, "the upstream sent an asset that is not the one it announced");
-            return Err(ApiError::upstream_not_reached());
-        }
-        let (store, path) = (Arc::clone(&self.store), path.clone());
-        let used = lock(&self.used).clone();
-        let kept = tokio::task::spawn_blocking(move || {
-            make_room(&*store, &used, head.bytes, clock::now())?;
-            store.put(&path, &head.content_type, &bytes)
-        });
-        match kept.await {
-            Ok(Ok(())) => {
-                self.kept.fetch_add(1, Ordering::Relaxed);
-                self.kept_bytes.fetch_add(head.bytes, Ordering::Relaxed);
-                Ok(Fetched::Stored)
+        // Nobody may be left to be told; the asset is kept for the next one.
+        let (coming, answer) = match self.begin(path, hops).await {
+            Ok((Opened::Coming(coming), answer)) => {
+                let _ = tell.send(Ok(Opened::Coming(Arc::clone(&coming))));
+                (coming, answer)
             }
-            Ok(Err(error)) => Err(failed(&error.to_string())),
-            Err(error) => Err(failed(&error.to_string())),
+            Ok((other, _)) => {
+                let _ = tell.send(Ok(other));
+                return;
+            }
+            Err(error) if error == ApiError::not_found() => {
+                let _ = tell.send(Ok(Opened::Missing));
+                return;
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return;
+            }
+        };
+        let wait = Duration::from_millis(limits::ASSET_FETCH_TIMEOUT_MS);
+        match timeout(wait, gather(answer, &coming)).await {
+            Ok(Ok(())) => coming.settle(self.keep(path, &coming).await),
+            Ok(Err(error)) => tracing::warn!(%path, %error, "an asset did not arrive"),
+            Err(_) => tracing::warn!(%path, "an asset did not arrive within {wait:?}"),
+        }
+    }
+
+    /// Asks for an asset and for room to keep it in.
+    async fn begin(&self, path: &AssetPath, hops: u8) -> Result<(Opened, Answer), ApiError> {
+        let (head, answer) = self.open(path, 0, None, hops).await?;
+        let (keeper, bytes) = (Arc::clone(&self.keeper), head.bytes);
+        let admitted = tokio::task::spawn_blocking(move || keeper.admit(bytes)).await;
+        let opened = match admitted.map_err(|error| failed(&error.to_string()))? {
+            Admission::Granted(memory) => Opened::Coming(Arc::new(Coming::new(head, memory))),
+            Admission::TooLarge => Opened::Large(head),
+            Admission::NotNow => Opened::NoRoom(head),
+        };
+        Ok((opened, answer))
+    }
+
+    /// Stores what came; says whether.
+    async fn keep(&self, path: &AssetPath, coming: &Arc<Coming>) -> bool {
+        let (keeper, path, coming) = (Arc::clone(&self.keeper), path.clone(), Arc::clone(coming));
+        let keeping = tokio::task::spawn_blocking(move || {
+            coming.with_bytes(|bytes| keeper.keep(&path, coming.head(), bytes))
+        });
+        match keeping.await {
+            Ok(Ok(kept)) => kept,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "failed to keep an asset");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "keeping an asset panicked");
+                false
+            }
         }
     }
 
@@ -218,12 +275,15 @@ impl Inner {
         from: u64,
         bytes: Option<u64>,
         hops: u8,
-    ) -> Result<(wire::AssetHead, Answer), ApiError> {
+    ) -> Result<(AssetHead, Answer), ApiError> {
         for upstream in &self.upstreams {
             let request = wire::Asset { path: path.to_string(), from, bytes, hops };
             match ask(&**upstream, request).await {
                 Ok((head, _)) if !head.is_found => return Err(ApiError::not_found()),
-                Ok(opened) => return Ok(opened),
+                Ok((head, answer)) => {
+                    let wire::AssetHead { content_type, bytes, hash, .. } = head;
+                    return Ok((AssetHead { content_type, bytes, hash, zstd_bytes: None }, answer));
+                }
                 Err(error) => {
                     tracing::debug!(upstream = upstream.name(), %error, "an asset could not be asked for");
                 }
@@ -241,42 +301,22 @@ async fn ask(upstream: &dyn Upstream, request: wire::Asset) -> Result<(wire::Ass
     }
 }
 
-/// Exactly `length` bytes, which the limit has passed.
-async fn gather(answer: &mut Answer, length: u64) -> Result<Vec<u8>, CallError> {
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < length {
+/// Puts all of an asset's bytes in.
+async fn gather(mut answer: Answer, coming: &Coming) -> Result<(), CallError> {
+    let mut filling = coming.fill();
+    while !filling.is_whole() {
         match answer.expect().await? {
-            Message::Part(part) if !part.bytes.is_empty() => bytes.extend_from_slice(&part.bytes),
+            Message::Part(part) => {
+                filling.push(&part.bytes).map_err(|wrong| CallError::Nonsense(wrong.to_string()))?;
+            }
             other => return Err(call::unexpected(&other)),
-        }
-    }
-    Ok(bytes)
-}
-
-/// Deletes the assets of rows that were read longest ago until `bytes` more fit into the budget.
-fn make_room(
-    store: &dyn AssetStore,
-    used: &HashMap<AssetSplit, Instant>,
-    bytes: u64,
-    now: TimestampMs,
-) -> Result<(), StorageError> {
-    while store.stats()?.stored_bytes.saturating_add(bytes) > limits::ASSET_MIRROR_BYTES_MAX {
-        let rows = store.rows(None, None, limits::ASSET_SPLITS_PAGE)?;
-        let Some(oldest) = rows.into_iter().min_by_key(|rows| used.get(rows).copied()) else { return Ok(()) };
-        if store.delete(&AssetScope::Rows(oldest), &[], TimestampMs(now.0 + 1))? == 0 {
-            return Ok(());
         }
     }
     Ok(())
 }
 
-fn lost(path: &AssetPath, error: &CallError) -> ApiError {
-    tracing::debug!(%path, %error, "an asset did not arrive");
-    ApiError::upstream_not_reached()
-}
-
 fn failed(cause: &str) -> ApiError {
-    tracing::error!(cause, "failed to keep an asset");
+    tracing::error!(cause, "failed to fetch an asset");
     ApiError::unexpected()
 }
 

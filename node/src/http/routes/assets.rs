@@ -17,6 +17,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use outpost_model::{AssetPath, AssetSplit, limits};
 use outpost_storage::{Asset, AssetForm, AssetHead, StorageError};
@@ -46,30 +47,32 @@ pub trait AssetSource: Send + Sync + 'static {
     /// What to tell the reader.
     async fn fetch(&self, path: &AssetPath, hops: u8) -> Result<Fetched, ApiError>;
 
-    /// A part of an asset that is not kept. `hops` nodes passed the question on.
-    ///
-    /// # Errors
-    /// What to tell the reader.
-    async fn read(
-        &self,
-        path: &AssetPath,
-        range: Range<u64>,
-        hops: u8,
-    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, ApiError>;
-
     /// Takes note that an asset of these rows was read here.
     fn was_read(&self, rows: &AssetSplit);
 }
 
 /// What became of an asset that was not here.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
-    /// It is in the node's own store now.
-    Stored,
-    /// It is too large to be kept.
-    Large(AssetHead),
+    /// Its bytes are on their way.
+    Passing(Box<dyn PassingAsset>),
     /// There is none.
     Missing,
+}
+
+/// Bytes of an asset, in order.
+pub type AssetStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// An asset whose bytes are elsewhere, or not all here yet.
+#[async_trait]
+pub trait PassingAsset: Send + Sync {
+    /// What is known of it.
+    fn head(&self) -> &AssetHead;
+
+    /// A range of it, as its bytes come. The stream has all of them or ends in an error.
+    ///
+    /// # Errors
+    /// What to tell the reader, when not even the first bytes came.
+    async fn read(&self, range: Range<u64>) -> Result<AssetStream, ApiError>;
 }
 
 /// What an answer depends on beside the asset.
@@ -108,8 +111,10 @@ async fn answer(
     let Some(source) = &app.asset_source else { return Err(ApiError::not_found()) };
     match source.fetch(&request.path, 0).await? {
         Fetched::Missing => Err(ApiError::not_found()),
-        Fetched::Stored => request.answer_here(app).await?.ok_or_else(ApiError::not_found),
-        Fetched::Large(head) => request.pass_through(&**source, &head).await,
+        Fetched::Passing(asset) => {
+            source.was_read(request.path.rows());
+            request.pass_through(&*asset).await
+        }
     }
 }
 
@@ -132,15 +137,11 @@ impl AssetRequest {
         Ok(answer)
     }
 
-    /// The answer from upstream, part by part as the reader takes it.
-    async fn pass_through(
-        &self,
-        source: &dyn AssetSource,
-        head: &AssetHead,
-    ) -> Result<Response<Body>, ApiError> {
-        let (mut response, wanted) = self.outline(head);
+    /// The answer while the bytes come, as the reader takes them.
+    async fn pass_through(&self, asset: &dyn PassingAsset) -> Result<Response<Body>, ApiError> {
+        let (mut response, wanted) = self.outline(asset.head());
         if let Some((_, range)) = wanted {
-            *response.body_mut() = Body::from_stream(source.read(&self.path, range, 0).await?);
+            *response.body_mut() = Body::from_stream(asset.read(range).await?);
         }
         Ok(response)
     }
@@ -232,10 +233,15 @@ fn body(asset: Asset, form: AssetForm, range: Range<u64>) -> Result<Body, Storag
             Err(error) => Err(StorageError::Damaged(error.to_string())),
         };
     }
-    Ok(Body::from_stream(futures::stream::try_unfold(reader, next_block)))
+    Ok(Body::from_stream(blocks(reader)))
 }
 
-type Reader = Box<dyn Read + Send>;
+/// What a reader has, block by block as it is taken.
+pub(crate) fn blocks(reader: Reader) -> AssetStream {
+    futures::stream::try_unfold(reader, next_block).boxed()
+}
+
+pub(crate) type Reader = Box<dyn Read + Send>;
 
 async fn next_block(mut reader: Reader) -> std::io::Result<Option<(Bytes, Reader)>> {
     let read = tokio::task::spawn_blocking(move || {
