@@ -132,6 +132,20 @@ pub struct Cli {
     #[arg(long, env = "OUTPOST_MAX_VISIBILITY_AGE", default_value = "1h", value_name = "DURATION")]
     pub max_visibility_age: String,
 
+    /// Replica role: assets such as images are kept up to this size each, at most 64MiB; larger ones are passed through
+    /// when they are read. `0` keeps none.
+    ///
+    /// Default: 16MiB.
+    #[arg(long, env = "OUTPOST_MAX_ASSET_SIZE", value_name = "SIZE")]
+    pub max_asset_size: Option<String>,
+
+    /// Replica role: disk for assets. They are fetched ahead until nine tenths are taken; then those that were read
+    /// longest ago give way to what is read.
+    ///
+    /// Default: 4GiB.
+    #[arg(long, env = "OUTPOST_ASSET_BUDGET", value_name = "SIZE")]
+    pub asset_budget: Option<String>,
+
     /// Replica role: keep non-public datasets too.
     #[arg(
         long,

@@ -23,6 +23,7 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--role", "worker", "--store", "mongodb://x"], "--assets"),
         (&["--role", "worker", "--store", "embedded", "--assets", "/tmp"], "mongodb://"),
         (&["--role", "replica"], "needs --upstream"),
+        (&["--role", "replica", "--upstream", "http://x", "--max-asset-size", "1GiB"], "at most 64MiB"),
         (&["fly"], "fly"),
     ] {
         let output = node(arguments);
@@ -66,6 +67,9 @@ fn the_help_explains_every_option_and_its_variable() {
         "webhook-secret",
         "admin-token",
         "max-staleness",
+        "max-visibility-age",
+        "max-asset-size",
+        "asset-budget",
         "mirror-private",
     ] {
         assert!(help.contains(&format!("--{option} ")), "{option}");

@@ -51,6 +51,7 @@ impl PrimaryConfig {
         let role = "primary; use --workers for its workers";
         super::refuse_foreign("--queue", !cli.queue.is_empty(), role, "worker")?;
         super::refuse_foreign("--upstream", !cli.upstream.is_empty(), "primary", "replica")?;
+        super::replica::refuse_mirror_options(cli, "primary")?;
         let store = StorePlace::resolve(cli, environment)?;
         let assets = resolve_assets(cli)?;
         Ok(Self {

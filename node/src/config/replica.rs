@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use outpost_model::limits;
 use outpost_sync::http::parse_address;
 
 use super::fly::Fly;
@@ -14,6 +15,7 @@ use crate::admin_token::AdminToken;
 use crate::cli::Cli;
 use crate::http::server::Listen;
 use crate::sync_api::SyncToken;
+use crate::upstream::AssetBounds;
 
 /// Everything that a replica needs to know.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct ReplicaConfig {
     pub webhook_secret: Option<String>,
     /// Expected from operators; `None` for the one that the node makes in its directory.
     pub admin_token: Option<AdminToken>,
+    /// How much of the assets is kept.
+    pub assets: AssetBounds,
     /// Limits.
     pub limits: Limits,
 }
@@ -65,9 +69,40 @@ impl ReplicaConfig {
             sync: SyncListener::given(cli)?,
             webhook_secret: environment.secret(cli.webhook_secret.as_deref(), &["API_HF_WEBHOOK_SECRET"]),
             admin_token: values::parse_admin_token(cli.admin_token.as_deref())?,
+            assets: resolve_assets(cli)?,
             limits: Limits::resolve(environment)?,
         })
     }
+}
+
+/// The options of assets mean nothing where nothing is mirrored.
+pub(super) fn refuse_mirror_options(cli: &Cli, role: &str) -> Result<(), ConfigError> {
+    refuse_foreign("--max-asset-size", cli.max_asset_size.is_some(), role, "replica")?;
+    refuse_foreign("--asset-budget", cli.asset_budget.is_some(), role, "replica")
+}
+
+fn resolve_assets(cli: &Cli) -> Result<AssetBounds, ConfigError> {
+    let budget_bytes = match cli.asset_budget.as_deref() {
+        Some(text) => {
+            let expected = "a size, such as 512MiB, 4GiB or 1TiB, or 0 to keep no assets";
+            values::parse_size("--asset-budget", text, u64::MAX, expected)?
+        }
+        None => limits::ASSET_MIRROR_BYTES_DEFAULT,
+    };
+    let asset_bytes_max = match cli.max_asset_size.as_deref() {
+        Some(text) => {
+            let expected = "a size of at most 64MiB, such as 512KiB or 16MiB, or 0 to keep no assets";
+            values::parse_size("--max-asset-size", text, limits::ASSET_KEPT_BYTES_MAX, expected)?
+        }
+        None => limits::ASSET_KEPT_BYTES_DEFAULT.min(budget_bytes),
+    };
+    if asset_bytes_max > budget_bytes {
+        return Err(ConfigError::sentence(
+            "--max-asset-size is larger than --asset-budget: one asset may not take more than all of them; raise the \
+             budget or lower the size",
+        ));
+    }
+    Ok(AssetBounds { asset_bytes_max, budget_bytes })
 }
 
 /// Those that are given, else the primary of the app where the platform names it.

@@ -110,6 +110,8 @@ fn wrong_values_are_one_sentence_that_names_the_option() {
         &["--sync-listen", "0.0.0.0:8001"],
         &["--admin-token", "short"],
         &["--assets", ""],
+        &["--max-asset-size", "1MiB"],
+        &["--asset-budget", "1GiB"],
     ] {
         let message = resolve(arguments).unwrap_err();
         assert!(message.contains(arguments[0]), "{message}");
@@ -174,10 +176,32 @@ fn a_replica_needs_an_upstream_and_takes_no_option_of_those_that_compute() {
         (&["--upstream", "http://a", "--sync-listen", "0.0.0.0:1"], "--sync-token"),
         (&["--upstream", "http://a", "--sync-token", "two words"], "--sync-token"),
         (&["--upstream", "http://a", "--max-visibility-age", "long"], "--max-visibility-age"),
+        (&["--upstream", "http://a", "--max-asset-size", "65MiB"], "at most 64MiB"),
+        (&["--upstream", "http://a", "--max-asset-size", "16"], "--max-asset-size: '16' is not a size"),
+        (&["--upstream", "http://a", "--max-asset-size=-1KiB"], "--max-asset-size"),
+        (&["--upstream", "http://a", "--asset-budget", "4 GB"], "--asset-budget: '4 GB' is not a size"),
+        (&["--upstream", "http://a", "--asset-budget", "99999999999TiB"], "--asset-budget"),
+        (
+            &["--upstream", "http://a", "--asset-budget", "1MiB", "--max-asset-size", "2MiB"],
+            "raise the budget",
+        ),
     ] {
         let message = resolve_replica(arguments, &[]).unwrap_err();
         assert!(message.contains(named) && !message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn a_replica_keeps_assets_within_the_bounds_that_it_is_given() {
+    let bounds = |arguments: &[&str]| {
+        let assets = resolve_replica(&[&["--upstream", "http://a"], arguments].concat(), &[]).unwrap().assets;
+        (assets.asset_bytes_max, assets.budget_bytes)
+    };
+    assert_eq!(bounds(&[]), (16 << 20, 4 << 30));
+    assert_eq!(bounds(&["--max-asset-size", "512KiB", "--asset-budget", "2TiB"]), (512 << 10, 2 << 40));
+    assert_eq!(bounds(&["--asset-budget", "3MiB"]), (3 << 20, 3 << 20));
+    assert_eq!(bounds(&["--asset-budget", "0"]), (0, 0));
+    assert_eq!(bounds(&["--max-asset-size", "0"]), (0, 4 << 30));
 }
 
 #[test]

@@ -142,6 +142,28 @@ pub(super) fn parse_admin_token(text: Option<&str>) -> Result<Option<AdminToken>
     })
 }
 
+/// A number of bytes, at most `bytes_max`. `expected` says what would be right.
+pub(super) fn parse_size(
+    option: &str,
+    text: &str,
+    bytes_max: u64,
+    expected: &str,
+) -> Result<u64, ConfigError> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (count, unit) = text.split_at(digits);
+    let unit_bytes: Option<u64> = match unit {
+        "" if text == "0" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    let count: Option<u64> = count.parse().ok();
+    let bytes = count.zip(unit_bytes).and_then(|(count, unit)| count.checked_mul(unit));
+    bytes.filter(|bytes| *bytes <= bytes_max).ok_or_else(|| ConfigError::wrong(option, text, expected))
+}
+
 pub(super) fn parse_duration(option: &str, text: &str) -> Result<Duration, ConfigError> {
     let wrong = || ConfigError::wrong(option, text, "a duration, such as 500ms, 60s, 5m or 1h");
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();

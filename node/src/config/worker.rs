@@ -30,6 +30,7 @@ pub struct WorkerConfig {
 impl WorkerConfig {
     pub(super) fn resolve(cli: &Cli, environment: &Environment<'_>) -> Result<Self, ConfigError> {
         super::refuse_foreign("--upstream", !cli.upstream.is_empty(), "worker", "replica")?;
+        super::replica::refuse_mirror_options(cli, "worker")?;
         super::refuse_foreign("--sync-listen", cli.sync_listen.is_some(), "worker", "primary")?;
         super::refuse_foreign("--public-url", cli.public_url.is_some(), "worker", "primary")?;
         let StorePlace::Mongo(store) = StorePlace::resolve(cli, environment)? else {

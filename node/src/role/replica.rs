@@ -135,7 +135,7 @@ impl Parts {
         let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::clone(&freshness)));
         let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room.clone()));
         let assets = asset_store::open(&config.data_dir, None).await?;
-        let bounds = AssetBounds::default();
+        let bounds = config.assets;
         let disk = AssetDisk { directory: config.data_dir.clone(), has_room: has_room.clone() };
         Ok(Self {
             fetcher: Arc::new(AssetFetcher::new(upstreams.clone(), Arc::clone(&assets), bounds, disk)),
