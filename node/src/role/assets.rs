@@ -1,7 +1,8 @@
-//! The life of assets on a primary: they go when their entries go, and are read through from time to time.
+//! The life of assets on a node that serves: they go when their entries go, and are read through from time to time.
 //!
-//! Owns when that happens: deletions soon after a change, a sweep of what jobs left behind every two hours, a scrub
-//! once a day. Datasets that lose assets to damage, or whose assets are not there at the start, are computed again. What fails is logged and comes round again.
+//! Owns when that happens: deletions soon after a change, a sweep of what jobs, fetches and crashes left behind at the
+//! start and every two hours, a scrub once a day. What is lost to damage is computed again at a primary, together with
+//! what is not there at the start, and fetched again at a replica. What fails is logged and comes round again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,39 +31,48 @@ pub enum Knowledge {
 
 impl Knowledge {
     /// Assets put before this moment and without an entry in the mirror are left ones; `None` when nothing is known yet.
-    fn until(self, mirror: &dyn Mirror) -> Option<TimestampMs> {
+    fn until(self, mirror: &dyn Mirror, now: TimestampMs) -> Option<TimestampMs> {
         let position = match self {
-            Self::Complete => return Some(clock::now()),
+            Self::Complete => return Some(now),
             Self::UpToPosition => mirror.position().seq,
             Self::Copied => {
-                let known = clock::now().0.saturating_sub(limits::ASSET_CLOCKS_APART_MS_MAX);
+                let known = now.0.saturating_sub(limits::ASSET_CLOCKS_APART_MS_MAX);
                 return (mirror.position().seq > 0).then_some(TimestampMs(known));
             }
         };
         let known = TimestampMs((position >> 32) * 1_000);
         let known = TimestampMs(known.0.saturating_sub(limits::ASSET_CLOCKS_APART_MS_MAX));
-        (position > 0).then_some(known.min(clock::now()))
+        (position > 0).then_some(known.min(now))
     }
+}
+
+/// How assets come back that are damaged or missing.
+#[derive(Clone)]
+pub enum Remedy {
+    /// This computes their datasets again.
+    Compute(Arc<dyn Authority>),
+    /// They are fetched when they are read.
+    Fetch,
 }
 
 /// Runs for ever.
 pub async fn run_loops(
     store: Arc<dyn AssetStore>,
     mirror: Arc<dyn Mirror>,
-    authority: Arc<dyn Authority>,
+    remedy: Remedy,
     knowledge: Knowledge,
 ) {
     let follow = follow_loop(Arc::clone(&store), Arc::clone(&mirror), knowledge);
-    tokio::join!(follow, scrub_loop(store, mirror, authority, knowledge));
+    tokio::join!(follow, care_loop(store, mirror, remedy, knowledge));
 }
 
 /// Follows the changes of the mirror; runs until it is gone.
-pub async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, knowledge: Knowledge) {
+async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, knowledge: Knowledge) {
     let mut changes = mirror.watch();
     loop {
         changes.borrow_and_update();
         let (store, mirror) = (Arc::clone(&store), Arc::clone(&mirror));
-        let followed = blocking(move || match knowledge.until(&*mirror) {
+        let followed = blocking(move || match knowledge.until(&*mirror, clock::now()) {
             Some(until) => assets::follow(&*store, &*mirror, until),
             None => Ok(0),
         });
@@ -83,29 +93,22 @@ pub async fn follow_loop(store: Arc<dyn AssetStore>, mirror: Arc<dyn Mirror>, kn
 }
 
 /// Sweeps and scrubs for ever.
-async fn scrub_loop(
+async fn care_loop(
     store: Arc<dyn AssetStore>,
     mirror: Arc<dyn Mirror>,
-    authority: Arc<dyn Authority>,
+    remedy: Remedy,
     knowledge: Knowledge,
 ) {
     let mut period = tokio::time::interval(Duration::from_millis(limits::ASSET_ORPHAN_AGE_MS_MIN));
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is now.
     period.tick().await;
-    look_for_missing(&store, &mirror, &*authority).await;
+    look_for_missing(&store, &mirror, &remedy).await;
+    sweep(&store, &mirror, knowledge, clock::now()).await;
     let mut last_scrub = Instant::now();
     loop {
         period.tick().await;
-        let (swept, seen) = (Arc::clone(&store), Arc::clone(&mirror));
-        let sweep = move || match knowledge.until(&*seen) {
-            Some(until) => assets::sweep(&*swept, &*seen, until),
-            None => Ok(0),
-        };
-        match blocking(sweep).await {
-            Ok(deleted) => tracing::info!(deleted, "swept the assets, {deleted} belonged to no row"),
-            Err(error) => tracing::error!(%error, "failed to sweep the assets, trying again later"),
-        }
+        sweep(&store, &mirror, knowledge, clock::now()).await;
         if last_scrub.elapsed() < Duration::from_millis(limits::SCRUB_PERIOD_MS) {
             continue;
         }
@@ -114,18 +117,51 @@ async fn scrub_loop(
         match blocking(move || scrubbed.scrub()).await {
             Ok(report) => {
                 tracing::info!(?report, "scrubbed the assets, {} files", report.contents_checked);
-                compute_again(&*authority, &report.rows_damaged).await;
+                bring_back(&remedy, &report.rows_damaged).await;
             }
             Err(error) => tracing::error!(%error, "failed to scrub the assets, trying again later"),
         }
-        look_for_missing(&store, &mirror, &*authority).await;
+        look_for_missing(&store, &mirror, &remedy).await;
     }
 }
 
-async fn look_for_missing(store: &Arc<dyn AssetStore>, mirror: &Arc<dyn Mirror>, authority: &dyn Authority) {
-    match missing_assets::find(store, mirror, authority).await {
-        Ok(missing) => compute_again(authority, &missing).await,
+/// Deletes what no entry refers to and no job or fetch can be about to refer to.
+async fn sweep(
+    store: &Arc<dyn AssetStore>,
+    mirror: &Arc<dyn Mirror>,
+    knowledge: Knowledge,
+    now: TimestampMs,
+) {
+    let (store, mirror) = (Arc::clone(store), Arc::clone(mirror));
+    let swept = blocking(move || match knowledge.until(&*mirror, now) {
+        Some(until) => assets::sweep(&*store, &*mirror, until),
+        None => Ok(0),
+    });
+    match swept.await {
+        Ok(deleted) => tracing::info!(deleted, "swept the assets, {deleted} belonged to no row"),
+        Err(error) => tracing::error!(%error, "failed to sweep the assets, trying again later"),
+    }
+}
+
+/// What is missing at a replica is not here yet, or gave way.
+async fn look_for_missing(store: &Arc<dyn AssetStore>, mirror: &Arc<dyn Mirror>, remedy: &Remedy) {
+    let Remedy::Compute(authority) = remedy else { return };
+    match missing_assets::find(store, mirror, &**authority).await {
+        Ok(missing) => bring_back(remedy, &missing).await,
         Err(error) => tracing::error!(%error, "failed to look for missing assets, trying again later"),
+    }
+}
+
+async fn bring_back(remedy: &Remedy, damaged: &[AssetSplit]) {
+    match remedy {
+        Remedy::Compute(authority) => compute_again(&**authority, damaged).await,
+        Remedy::Fetch if !damaged.is_empty() => {
+            tracing::warn!(
+                splits = damaged.len(),
+                "assets were damaged, they are fetched again when they are read"
+            );
+        }
+        Remedy::Fetch => {}
     }
 }
 
@@ -161,7 +197,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use outpost_storage::{EmbeddedStore, MirrorStore};
+    use outpost_model::{ArtifactKey, AssetPath, ConfigName, Epoch, Position, Revision, SplitName, StepKind};
+    use outpost_storage::mirror_store::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, PackedBody};
+    use outpost_storage::{EmbeddedStore, FolderAssets, MirrorStore};
 
     use super::*;
 
@@ -169,8 +207,59 @@ mod tests {
     fn a_mirror_that_was_never_filled_knows_of_no_left_asset() {
         let directory = tempfile::tempdir().unwrap();
         let mirror = MirrorStore::open(&directory.path().join("mirror")).unwrap();
-        assert_eq!(Knowledge::UpToPosition.until(&mirror), None);
+        let now = clock::now();
+        for knowledge in [Knowledge::UpToPosition, Knowledge::Copied] {
+            assert_eq!(knowledge.until(&mirror, now), None);
+        }
         let store = EmbeddedStore::open(&directory.path().join("store")).unwrap();
-        assert!(Knowledge::Complete.until(&store).is_some());
+        assert_eq!(Knowledge::Complete.until(&store, now), Some(now));
+    }
+
+    fn rows(split: &str) -> AssetSplit {
+        AssetSplit {
+            dataset: DatasetName::new("u/d").unwrap(),
+            config: ConfigName::new("c").unwrap(),
+            split: SplitName::new(split).unwrap(),
+            revision: Revision::new("abc").unwrap(),
+        }
+    }
+
+    /// The first rows of a split, as a replica hears of them.
+    fn heard(rows: &AssetSplit) -> MirrorBatch {
+        let names = (Some(rows.config.clone()), Some(rows.split.clone()));
+        let put = EntryPut {
+            key: ArtifactKey::new(StepKind::SplitFirstRows, rows.dataset.clone(), names.0, names.1).unwrap(),
+            http_status: 200,
+            error_code: None,
+            revision: rows.revision.clone(),
+            updated_at: TimestampMs(1),
+            version: [1; 32],
+            body: PackedBody::pack(b"{}").unwrap(),
+            source: None,
+        };
+        let changes = vec![MirrorChange { seq: 1, write: MirrorWrite::PutEntry(Box::new(put)) }];
+        MirrorBatch { epoch: Epoch(7), changes, reached: Some(1), cursor: None, left: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn what_no_entry_of_a_replica_refers_to_goes_once_it_is_old() {
+        let directory = tempfile::tempdir().unwrap();
+        let mirror = MirrorStore::open(&directory.path().join("mirror")).unwrap();
+        mirror.apply(heard(&rows("heard"))).unwrap();
+        mirror.flushed().await.unwrap();
+        assert_eq!(mirror.position(), Position { epoch: Epoch(7), seq: 1 });
+        let store = FolderAssets::open(&directory.path().join("assets")).unwrap();
+        let paths = ["heard", "left"].map(|split| AssetPath::new(rows(split), 0, "image", "a.png").unwrap());
+        for path in &paths {
+            store.put(path, "image/png", path.to_string().as_bytes()).unwrap();
+        }
+        let there = |store: &FolderAssets| paths.clone().map(|path| store.open(&path).unwrap().is_some());
+        let shared: (Arc<dyn AssetStore>, Arc<dyn Mirror>) = (Arc::new(store.clone()), Arc::new(mirror));
+        let sweep_at = |now| sweep(&shared.0, &shared.1, Knowledge::Copied, now);
+        sweep_at(clock::now()).await;
+        assert_eq!(there(&store), [true, true]);
+        let later = limits::ASSET_ORPHAN_AGE_MS_MIN + 2 * limits::ASSET_CLOCKS_APART_MS_MAX;
+        sweep_at(TimestampMs(clock::now().0 + later)).await;
+        assert_eq!(there(&store), [true, false]);
     }
 }

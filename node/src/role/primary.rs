@@ -260,7 +260,8 @@ impl Parts {
         let (mirror, authority) = (Arc::clone(&self.mirror), Arc::clone(&self.authority));
         let knowledge =
             if self.feed.is_some() { assets::Knowledge::UpToPosition } else { assets::Knowledge::Complete };
-        loops.start(assets::run_loops(Arc::clone(&self.assets), mirror, authority, knowledge));
+        let remedy = assets::Remedy::Compute(authority);
+        loops.start(assets::run_loops(Arc::clone(&self.assets), mirror, remedy, knowledge));
         let groups = worker_groups(&config.shared);
         let (operations, running) = (Arc::clone(&self.operations), Arc::clone(&self.running));
         if let Some(registration) = Registration::of(operations, running, &groups) {

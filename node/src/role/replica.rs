@@ -95,7 +95,7 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     let outbox = Arc::new(ReplicaOutbox(parts.outbox.clone()));
     loops.start(Relay::new(outbox, parts.upstreams.clone(), Arc::clone(&parts.relayed)).run());
     let (assets, mirror) = (Arc::clone(&parts.assets), Arc::new(parts.mirror.clone()));
-    loops.start(assets::follow_loop(assets, mirror, assets::Knowledge::Copied));
+    loops.start(assets::run_loops(assets, mirror, assets::Remedy::Fetch, assets::Knowledge::Copied));
     loops.start(parts.assets_ahead().run());
     loops.start(scrub::run_mirror_loop(parts.mirror.clone(), Arc::clone(&parts.last_scrub)));
     tracing::info!("5/5 following; the replica is up");
