@@ -38,7 +38,11 @@ pub async fn open_shared(place: AssetPlace) -> anyhow::Result<Arc<dyn AssetStore
     Ok(Arc::new(store))
 }
 
-async fn open_own(data_dir: &Path) -> anyhow::Result<FolderAssets> {
+/// Opens the one under the data directory.
+///
+/// # Errors
+/// When it cannot be used, with what to do about it.
+pub async fn open_own(data_dir: &Path) -> anyhow::Result<FolderAssets> {
     let directory = data_dir.join("assets");
     let opened = tokio::task::spawn_blocking(move || FolderAssets::open(&directory)).await;
     let store = opened.context("failed to open the store of assets")?.with_context(|| {
@@ -46,7 +50,7 @@ async fn open_own(data_dir: &Path) -> anyhow::Result<FolderAssets> {
     })?;
     if let Some(set_aside) = &store.open_report().set_aside {
         tracing::warn!(
-            "the index of assets was damaged and set aside in {}; datasets with assets are computed again",
+            "the index of assets was damaged and set aside in {}; assets are computed or fetched again",
             set_aside.display()
         );
     }

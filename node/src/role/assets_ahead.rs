@@ -1,9 +1,11 @@
 //! Assets of a replica before anyone asks for them: they come with the entries that link to them.
 //!
 //! Owns which are fetched: those that the mirror's first rows link to and that are not here. Follows the changes of the
-//! mirror; where these no longer reach back, and after a start, goes over all entries. Waits while the upstream is away
-//! or the disk is full, and stops below the budget, so that what gave way to other assets is not fetched again. An
-//! asset that cannot be fetched is tried again with its entry some time later.
+//! mirror; where these no longer reach back, goes over all entries. Goes on after a restart from where it was noted to
+//! be. Waits while the upstream is away or the disk is full, and stops below the budget, so that what gave way to other
+//! assets is not fetched again. An asset that cannot be fetched is tried again with its entry some time later.
+
+mod place;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,40 +18,33 @@ use outpost_model::items::Item;
 use outpost_model::{
     ArtifactKey, AssetPath, AssetSplit, Position, REVISION_PLACEHOLDER, StepKind, TimestampMs, limits,
 };
-use outpost_storage::{AssetScope, AssetStore, Changed, Mirror, MirrorEntry, MirrorStore, StorageError};
+use outpost_storage::{
+    AssetScope, AssetStore, Changed, FolderAssets, Mirror, MirrorEntry, MirrorStore, StorageError,
+};
 use outpost_sync::{Phase, StatusBoard};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use self::place::Place;
 use super::assets::blocking;
 use super::missing_assets::{link_start, linked_rows, rows_of};
 use crate::clock;
 use crate::upstream::{AssetBounds, AssetFetcher, Brought};
 
 const PAUSE: Duration = Duration::from_millis(limits::FOLLOW_RETRY_MS);
+const NOTED: Duration = Duration::from_millis(limits::ASSETS_AHEAD_NOTED_MS);
 const RETRY: Duration = Duration::from_millis(limits::ASSETS_AHEAD_RETRY_MS);
 
 /// See the module.
 pub(super) struct AssetsAhead {
     pub(super) mirror: MirrorStore,
-    pub(super) store: Arc<dyn AssetStore>,
+    pub(super) store: FolderAssets,
     pub(super) fetcher: Arc<AssetFetcher>,
     pub(super) bounds: AssetBounds,
     pub(super) board: Arc<StatusBoard>,
     pub(super) has_room: watch::Receiver<bool>,
     /// Assets left to be fetched when they are read.
     pub(super) skipped: Arc<AtomicU64>,
-}
-
-/// How far the mirror has been gone over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Nowhere.
-    Start,
-    /// Over all entries up to one; what changes meanwhile is behind the position.
-    Among { began: Position, after: Option<Item> },
-    /// Over all changes up to a position.
-    Behind(Position),
 }
 
 /// What an entry links to that is not here.
@@ -63,7 +58,9 @@ impl AssetsAhead {
     /// Runs until the mirror is gone.
     pub(super) async fn run(self) {
         let mut changes = self.mirror.watch_visible();
-        let (mut place, mut again, mut tried_again) = (Place::Start, HashSet::new(), Instant::now());
+        let (mut again, mut tried_again) = (HashSet::new(), Instant::now());
+        let mut place = self.noted_place().await;
+        let (mut noted, mut noted_at) = (place, Instant::now());
         loop {
             if tried_again.elapsed() >= RETRY {
                 for key in std::mem::take(&mut again) {
@@ -88,6 +85,14 @@ impl AssetsAhead {
             tokio::time::sleep(PAUSE).await;
             let is_idle = next == place;
             place = next;
+            // Entries that wait to be tried again would be forgotten in a restart.
+            let is_due = again.is_empty() && (is_idle || noted_at.elapsed() >= NOTED);
+            if is_due && noted != place && self.note(place).await {
+                if matches!((noted, place), (Place::Start | Place::Among { .. }, Place::Behind(_))) {
+                    tracing::info!("looked for the assets of all entries; a restart goes on from here");
+                }
+                (noted, noted_at) = (place, Instant::now());
+            }
             if !is_idle {
                 continue;
             }
@@ -97,10 +102,44 @@ impl AssetsAhead {
         }
     }
 
+    /// Where an earlier run was, as far as the mirror still has what that run saw.
+    async fn noted_place(&self) -> Place {
+        let (mirror, store, bounds) = (self.mirror.clone(), self.store.clone(), self.bounds);
+        let noted = blocking(move || {
+            let bookmark = store.bookmark()?;
+            let place = bookmark.and_then(|bookmark| Place::of_bookmark(&bookmark, bounds));
+            Ok(place.filter(|place| place.is_within(mirror.visible())))
+        });
+        match noted.await {
+            Ok(place) => place.unwrap_or(Place::Start),
+            Err(error) => {
+                tracing::warn!(%error, "failed to read how far assets were looked for");
+                Place::Start
+            }
+        }
+    }
+
+    /// Notes a place that is on the mirror's disk; says whether.
+    async fn note(&self, place: Place) -> bool {
+        let Some(bookmark) = place.to_bookmark(self.bounds) else { return false };
+        let (mirror, store) = (self.mirror.clone(), self.store.clone());
+        let noted = blocking(move || {
+            let is_there = place.is_within(mirror.position());
+            if is_there {
+                store.set_bookmark(&bookmark)?;
+            }
+            Ok(is_there)
+        });
+        noted.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "failed to note how far assets were looked for");
+            false
+        })
+    }
+
     /// Fetches what an entry links to; one with failures is put into `again`.
     async fn visit(&self, key: ArtifactKey, again: &mut HashSet<ArtifactKey>) {
-        let (mirror, store, looked_at) = (self.mirror.clone(), Arc::clone(&self.store), key.clone());
-        let missing = match blocking(move || missing(&mirror, &*store, &looked_at)).await {
+        let (mirror, store, looked_at) = (self.mirror.clone(), self.store.clone(), key.clone());
+        let missing = match blocking(move || missing(&mirror, &store, &looked_at)).await {
             Ok(Some(missing)) => missing,
             Ok(None) | Err(StorageError::Damaged(_)) => return,
             Err(error) => {
@@ -124,8 +163,8 @@ impl AssetsAhead {
             skipped += failed;
         }
         self.skipped.fetch_add(skipped, Ordering::Relaxed);
-        let (mirror, store) = (self.mirror.clone(), Arc::clone(&self.store));
-        if let Err(error) = blocking(move || drop_late(&mirror, &*store, &key, missing.rows)).await {
+        let (mirror, store) = (self.mirror.clone(), self.store.clone());
+        if let Err(error) = blocking(move || drop_late(&mirror, &store, &key, missing.rows)).await {
             tracing::error!(%error, "failed to delete assets whose entry went while they came");
         }
     }
@@ -133,7 +172,7 @@ impl AssetsAhead {
     async fn bring(&self, path: AssetPath) -> Brought {
         for _ in 0..limits::ASSET_AHEAD_TRIES_MAX {
             self.wait_for_leave().await;
-            let store = Arc::clone(&self.store);
+            let store = self.store.clone();
             match blocking(move || store.stats()).await {
                 Ok(stats) if stats.stored_bytes < self.bounds.mark_bytes() => {}
                 Ok(_) => return Brought::Skipped,
@@ -165,8 +204,11 @@ fn next(mirror: &MirrorStore, place: Place) -> Result<(Vec<ArtifactKey>, Place),
     match place {
         Place::Start => {
             let began = mirror.visible();
-            let next = if began.seq > 0 { Place::Among { began, after: None } } else { Place::Start };
-            Ok((Vec::new(), next))
+            if began.seq == 0 {
+                return Ok((Vec::new(), Place::Start));
+            }
+            tracing::info!("looking for the assets of all entries");
+            Ok((Vec::new(), Place::Among { began, after: None }))
         }
         Place::Among { began, after } => {
             let mut page = mirror.items_from(&after.unwrap_or(Item::MIN), limits::FOLLOW_BATCH_MAX)?;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use outpost_model::limits::READY_CACHE_BYTES_MAX;
-use outpost_storage::{AssetStore, FeedSource, Mirror, MirrorStore, Outbox};
+use outpost_storage::{FeedSource, FolderAssets, Mirror, MirrorStore, Outbox};
 use outpost_sync::adapter::MirrorTarget;
 use outpost_sync::relay::{Relay, RelayCounts};
 use outpost_sync::{Follower, Freshness, NodeId, Server, StatusBoard, Upstream};
@@ -42,7 +42,7 @@ use crate::vantage::{Bounds, ReplicaVantage, SystemWallClock};
 /// What is open and shared between the parts that run.
 struct Parts {
     mirror: MirrorStore,
-    assets: Arc<dyn AssetStore>,
+    assets: FolderAssets,
     upstreams: Vec<Arc<dyn Upstream>>,
     freshness: Arc<Freshness>,
     board: Arc<StatusBoard>,
@@ -94,7 +94,7 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     loops.start(room::watch_loop(config.data_dir.clone(), parts.mirror.clone(), room));
     let outbox = Arc::new(ReplicaOutbox(parts.outbox.clone()));
     loops.start(Relay::new(outbox, parts.upstreams.clone(), Arc::clone(&parts.relayed)).run());
-    let (assets, mirror) = (Arc::clone(&parts.assets), Arc::new(parts.mirror.clone()));
+    let (assets, mirror) = (Arc::new(parts.assets.clone()), Arc::new(parts.mirror.clone()));
     loops.start(assets::run_loops(assets, mirror, assets::Remedy::Fetch, assets::Knowledge::Copied));
     loops.start(parts.assets_ahead().run());
     loops.start(scrub::run_mirror_loop(parts.mirror.clone(), Arc::clone(&parts.last_scrub)));
@@ -134,11 +134,11 @@ impl Parts {
         let freshness = Arc::new(Freshness::new(Arc::new(SystemWallClock)));
         let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::clone(&freshness)));
         let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room.clone()));
-        let assets = asset_store::open(&config.data_dir, None).await?;
+        let assets = asset_store::open_own(&config.data_dir).await?;
         let bounds = config.assets;
         let disk = AssetDisk { directory: config.data_dir.clone(), has_room: has_room.clone() };
         Ok(Self {
-            fetcher: Arc::new(AssetFetcher::new(upstreams.clone(), Arc::clone(&assets), bounds, disk)),
+            fetcher: Arc::new(AssetFetcher::new(upstreams.clone(), Arc::new(assets.clone()), bounds, disk)),
             asset_bounds: bounds,
             assets_skipped: Arc::default(),
             assets,
@@ -166,7 +166,7 @@ impl Parts {
     fn assets_ahead(&self) -> AssetsAhead {
         AssetsAhead {
             mirror: self.mirror.clone(),
-            store: Arc::clone(&self.assets),
+            store: self.assets.clone(),
             fetcher: Arc::clone(&self.fetcher),
             bounds: self.asset_bounds,
             board: Arc::clone(&self.board),
@@ -193,7 +193,7 @@ impl Parts {
                 max_ages,
                 READY_CACHE_BYTES_MAX,
             ),
-            assets: Arc::clone(&self.assets),
+            assets: Arc::new(self.assets.clone()),
             asset_source: Some(self.fetcher.clone()),
             webhook: WebhookState { secret: config.webhook_secret.clone(), taker },
             admin: Admin::Replica(Arc::new(ReplicaAdmin {

@@ -21,7 +21,7 @@ use super::{
 };
 use super::{keys, scrub};
 use crate::error::StorageError;
-use crate::kv::{self, Kv, OpenReport};
+use crate::kv::{self, Batch, Kv, OpenReport};
 
 /// Times that a read looks again when the asset is replaced under it.
 const READ_TRIES_MAX: usize = 100;
@@ -54,6 +54,27 @@ impl FolderAssets {
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {
         &self.inner.report
+    }
+
+    /// What the owner last told [`FolderAssets::set_bookmark`]. It goes when the index is set aside.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`] when the disk fails.
+    pub fn bookmark(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.inner.kv.state.get(keys::BOOKMARK)?.map(|bytes| bytes.to_vec()))
+    }
+
+    /// Remembers some bytes of the owner's own; returns when they are on disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`] when the disk fails.
+    pub fn set_bookmark(&self, bookmark: &[u8]) -> Result<(), StorageError> {
+        self.inner.change(|index| {
+            let mut batch = Batch::new();
+            batch.put(keys::BOOKMARK.to_vec(), bookmark.to_vec());
+            index.kv.state.apply(batch)
+        })?;
+        self.inner.flush()
     }
 
     /// Bytes that the index and the small files take on disk.

@@ -11,6 +11,8 @@ use super::AssetScope;
 pub(super) const FORMAT: &[u8] = b"f";
 /// The [`super::records::Meta`] record.
 pub(super) const META: &[u8] = b"m";
+/// The owner's bookmark.
+pub(super) const BOOKMARK: &[u8] = b"b";
 /// Prefix of assets.
 pub(super) const ASSETS: u8 = b'a';
 /// Prefix of contents.

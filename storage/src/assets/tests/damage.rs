@@ -141,6 +141,7 @@ fn strange_files_are_deleted_and_named_ones_kept() {
 fn an_index_that_cannot_be_read_is_set_aside_and_its_files_are_deleted() {
     let (directory, store) = store();
     store.put(&path(0), "image/png", &noise(100_000, 1)).unwrap();
+    store.set_bookmark(b"all of it").unwrap();
     let store = tamper(directory.path(), store, |kv| {
         let mut batch = Batch::new();
         batch.put(keys::META.to_vec(), b"garbage".to_vec());
@@ -148,6 +149,7 @@ fn an_index_that_cannot_be_read_is_set_aside_and_its_files_are_deleted() {
     });
     assert!(store.open_report().set_aside.as_ref().is_some_and(|aside| aside.exists()));
     assert!(read(&store, &path(0)).unwrap().is_none());
+    assert_eq!(store.bookmark().unwrap(), None);
     assert_eq!(store.scrub().unwrap().orphans_deleted, 1);
     store.put(&path(0), "image/png", &noise(100_000, 1)).unwrap();
     let store = reopened(directory.path(), store);

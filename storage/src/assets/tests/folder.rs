@@ -41,3 +41,13 @@ fn a_second_process_is_refused_while_the_first_holds_the_folder() {
     drop(reopened(directory.path(), store));
     assert!(FolderAssets::open(directory.path()).is_ok());
 }
+
+#[test]
+fn a_bookmark_is_there_again_when_the_store_is_opened_again() {
+    let (directory, store) = store();
+    assert_eq!(store.bookmark().unwrap(), None);
+    store.set_bookmark(b"page 1").unwrap();
+    store.set_bookmark(b"page 2").unwrap();
+    let store = reopened(directory.path(), store);
+    assert_eq!(store.bookmark().unwrap().as_deref(), Some(&b"page 2"[..]));
+}
