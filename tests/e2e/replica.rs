@@ -39,12 +39,12 @@ fn setting() -> Setting {
 }
 
 /// The position of an answer.
-async fn position(node: &NodeProcess) -> String {
+pub async fn position(node: &NodeProcess) -> String {
     let response = get(node, "/healthcheck").await;
     response.headers()["x-sync-position"].to_str().unwrap().to_owned()
 }
 
-async fn wait_for_position(node: &NodeProcess, wanted: &str) {
+pub async fn wait_for_position(node: &NodeProcess, wanted: &str) {
     wait_until("the replica to be where the primary is", BOUND, || async {
         (position(node).await == wanted).then_some(())
     })

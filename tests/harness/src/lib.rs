@@ -7,9 +7,11 @@ pub mod hub_stub;
 pub mod moto;
 pub mod node_process;
 pub mod proxy;
+pub mod small_disk;
 pub mod wait;
 
 pub use client::client;
 pub use node_process::NodeProcess;
 pub use proxy::{Fault, FaultyProxy};
+pub use small_disk::SmallDisk;
 pub use wait::wait_until;
