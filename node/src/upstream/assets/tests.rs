@@ -22,7 +22,7 @@ const LENGTH: usize = 6 * PART + 123;
 /// An upstream with one file under every path.
 struct Script {
     file: Vec<u8>,
-    /// Each part of a whole file takes a permit.
+    /// Each part of a whole file takes a permit, but those of the split `free`.
     gate: Arc<Semaphore>,
     calls: Mutex<Vec<wire::Asset>>,
     /// What goes wrong with whole files.
@@ -93,11 +93,11 @@ impl Upstream for Script {
             is_found: true,
         };
         let head = futures::stream::once(std::future::ready(Ok(frame::encode(&head.into()))));
-        let gate = Arc::clone(&self.gate);
+        let (gate, is_held) = (Arc::clone(&self.gate), is_whole && !asset.path.contains("/free/"));
         let parts = futures::stream::iter(parts).then(move |bytes| {
             let gate = Arc::clone(&gate);
             async move {
-                if is_whole {
+                if is_held {
                     gate.acquire().await.unwrap().forget();
                 }
                 Ok(frame::encode(&Message::Part(wire::Part { bytes })))
@@ -432,4 +432,23 @@ async fn nothing_is_fetched_ahead_while_a_reader_waits() {
     assert_eq!(reading.whole().await, node.script.file);
     assert_eq!(ahead.await, Brought::Kept);
     assert_eq!(node.script.fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_reader_does_not_wait_for_what_is_fetched_ahead_in_bulk() {
+    let node = Arc::new(Node::of(LENGTH));
+    let bulk = (0..10_u8).map(|split| {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move { node.fetcher.fetch_ahead(&in_split(split)).await })
+    });
+    let bulk: Vec<_> = bulk.collect();
+    let ahead = limits::ASSETS_AHEAD_IN_FLIGHT_MAX;
+    wait_until("the bulk to begin", BOUND, || async { (node.script.fetches() == ahead).then_some(()) }).await;
+    let free = AssetPath::new(rows("free"), 0, "image", "image.png").unwrap();
+    assert_eq!(node.read_at(&free, 0..LENGTH).await.unwrap().whole().await, node.script.file);
+    assert_eq!(node.script.fetches(), ahead + 1);
+    node.script.open();
+    for brought in bulk {
+        assert_eq!(brought.await.unwrap(), Brought::Kept);
+    }
 }
