@@ -28,6 +28,7 @@ use tokio::time::{Instant, timeout};
 use self::place::Place;
 use super::assets::blocking;
 use super::missing_assets::{link_start, linked_rows, rows_of};
+use super::room;
 use crate::clock;
 use crate::upstream::{AssetBounds, AssetFetcher, Brought};
 
@@ -179,10 +180,11 @@ impl AssetsAhead {
                 Err(_) => return Brought::Failed,
             }
             match self.fetcher.fetch_ahead(&path).await {
-                Brought::Failed => {}
+                Brought::Failed => tokio::time::sleep(PAUSE).await,
+                // By then the disk was looked at, and what is missing there is waited for.
+                Brought::NoRoom => tokio::time::sleep(room::LOOK_PERIOD).await,
                 brought => return brought,
             }
-            tokio::time::sleep(PAUSE).await;
         }
         Brought::Failed
     }

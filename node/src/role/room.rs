@@ -9,7 +9,8 @@ use std::time::Duration;
 use outpost_storage::{DiskRoom, MirrorStore, Room, StorageError};
 use tokio::sync::watch;
 
-const LOOK_PERIOD: Duration = Duration::from_secs(5);
+/// Time between two looks.
+pub(super) const LOOK_PERIOD: Duration = Duration::from_secs(5);
 
 /// Looks for ever and tells `has_room`.
 pub async fn watch_loop(data_dir: PathBuf, mirror: MirrorStore, has_room: watch::Sender<bool>) {

@@ -57,7 +57,9 @@ pub enum Brought {
     Kept,
     /// There is none, or it is too large to be kept.
     Skipped,
-    /// It did not arrive, or there was no room for it.
+    /// There was no room for it, in memory or on the disk.
+    NoRoom,
+    /// It did not arrive.
     Failed,
 }
 
@@ -135,9 +137,13 @@ impl AssetFetcher {
         let _ = self.inner.readers.subscribe().wait_for(|readers| *readers == 0).await;
         let Some(flight) = self.board(path, 0, Cause::Nobody) else { return Brought::Failed };
         match flight.await {
-            Ok(Opened::Coming(coming)) if coming.ended().await == Ok(true) => Brought::Kept,
+            Ok(Opened::Coming(coming)) => match coming.ended().await {
+                Ok(true) => Brought::Kept,
+                Ok(false) => Brought::NoRoom,
+                Err(_) => Brought::Failed,
+            },
             Ok(Opened::Missing | Opened::Large(_)) => Brought::Skipped,
-            Ok(Opened::Coming(_) | Opened::NoRoom(_)) => Brought::Failed,
+            Ok(Opened::NoRoom(_)) => Brought::NoRoom,
             Err(error) => {
                 tracing::debug!(%path, error = %error.message, "an asset did not come");
                 Brought::Failed

@@ -373,7 +373,7 @@ async fn on_a_full_disk_assets_are_passed_through_and_kept_again_when_there_is_r
     node.script.open();
     node.room.send_replace(false);
     assert_eq!(node.read(0..LENGTH).await.unwrap().whole().await, node.script.file);
-    assert_eq!(node.fetcher.fetch_ahead(&path()).await, Brought::Failed);
+    assert_eq!(node.fetcher.fetch_ahead(&path()).await, Brought::NoRoom);
     assert_eq!(node.stored(), None);
     node.room.send_replace(true);
     assert_eq!(node.fetcher.fetch_ahead(&path()).await, Brought::Kept);
