@@ -135,7 +135,11 @@ impl Files {
     pub(super) fn write(&self, id: u64, stored: &[u8]) -> Result<PathBuf, StorageError> {
         let path = self.tmp.join(format!("{id:016x}"));
         let written = File::create(&path).and_then(|mut file| file.write_all(stored));
-        written.map_err(|error| failed("write", &path, &error))?;
+        written.map_err(|error| {
+            // On a full disk, what was written of it takes the room of others.
+            let _ = fs::remove_file(&path);
+            failed("write", &path, &error)
+        })?;
         Ok(path)
     }
 

@@ -22,16 +22,25 @@ impl SmallDisk {
     /// When it cannot be mounted and `CI` is set.
     pub fn new(mebibytes: u32) -> anyhow::Result<Option<Self>> {
         let disk = Self { directory: tempfile::tempdir().context("make a directory")? };
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"]).arg(disk.path());
-        let cause = match mount.output() {
-            Ok(output) if output.status.success() => return Ok(Some(disk)),
-            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-            Err(error) => error.to_string(),
-        };
+        let Err(cause) = disk.mount(&format!("size={mebibytes}m")) else { return Ok(Some(disk)) };
         assert!(std::env::var_os("CI").is_none(), "no small disk for the tests: {cause}");
         eprintln!("SKIPPED: tests of a full disk mount a tmpfs, and that is not permitted here: {cause}");
         Ok(None)
+    }
+
+    fn mount(&self, options: &str) -> anyhow::Result<()> {
+        let mut mount = Command::new("mount");
+        let output = mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.path()).output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Makes it this large.
+    ///
+    /// # Errors
+    /// When that is not permitted.
+    pub fn grow(&self, mebibytes: u32) -> anyhow::Result<()> {
+        self.mount(&format!("remount,size={mebibytes}m"))
     }
 
     /// Where it is mounted.

@@ -1,5 +1,7 @@
 //! What only the folder promises: where files are, and what a given-up batch leaves.
 
+use outpost_harness::SmallDisk;
+
 use super::super::AssetStore;
 use super::{file_count, noise, path, read, reopened, store};
 use crate::assets::{AssetScope, FolderAssets};
@@ -50,4 +52,19 @@ fn a_bookmark_is_there_again_when_the_store_is_opened_again() {
     store.set_bookmark(b"page 2").unwrap();
     let store = reopened(directory.path(), store);
     assert_eq!(store.bookmark().unwrap().as_deref(), Some(&b"page 2"[..]));
+}
+
+#[test]
+fn a_file_that_the_disk_has_no_room_for_leaves_nothing_behind_and_the_store_goes_on() {
+    let Some(disk) = SmallDisk::new(12).unwrap() else { return };
+    let directory = disk.path().join("assets");
+    let store = FolderAssets::open(&directory).unwrap();
+    let refused = store.put(&path(0), "image/png", &noise(20_000_000, 1));
+    assert!(matches!(refused, Err(StorageError::Engine(_))), "{refused:?}");
+    assert_eq!(file_count(&directory.join("tmp")), 0);
+    store.put(&path(1), "image/png", &noise(1_000_000, 2)).unwrap();
+    assert_eq!(
+        (read(&store, &path(0)).unwrap().is_some(), read(&store, &path(1)).unwrap().is_some()),
+        (false, true)
+    );
 }

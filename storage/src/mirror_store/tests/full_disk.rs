@@ -1,43 +1,13 @@
 //! A disk without room: reads go on, writes say so, and with room again an opened store takes them.
 
-use std::process::Command;
+use outpost_harness::SmallDisk;
 
 use super::*;
 
-/// A small file system of its own, where mounting is permitted.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let disk = Self(directory);
-        disk.mount("size=12m").then_some(disk)
-    }
-
-    fn mount(&self, options: &str) -> bool {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(self.0.path());
-        mount.output().is_ok_and(|output| output.status.success())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_ends_writes_and_leaves_reads() {
-    let Some(disk) = SmallDisk::new() else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "a full disk is tested on a tmpfs, and mounting one failed"
-        );
-        eprintln!("SKIPPED: a full disk is tested on a tmpfs, and mounting one is not permitted here");
-        return;
-    };
-    let directory = disk.0.path().join("mirror");
+    let Some(disk) = SmallDisk::new(12).unwrap() else { return };
+    let directory = disk.path().join("mirror");
     let store = open(&directory);
     let first = entry(&rows_of("u/d", "first"), 1, noise(9_000, 1));
     store.apply(batch(vec![put(1, &first, None)])).unwrap();
@@ -63,7 +33,7 @@ async fn a_full_disk_ends_writes_and_leaves_reads() {
     assert_eq!(body_of(&store, &first.key), Some(first.body.clone()));
     assert_eq!(store.position().seq, durable);
     drop(store);
-    assert!(disk.mount("remount,size=64m"));
+    disk.grow(64).unwrap();
     let store = open(&directory);
     assert!(store.position().seq >= durable, "{} of {durable}", store.position().seq);
     assert_eq!(body_of(&store, &first.key), Some(first.body.clone()));
