@@ -104,6 +104,26 @@ async fn lost_history_is_made_up_for_by_comparing_while_serving() {
     site.stop().await;
 }
 
+/// As before, with a server whose log of writes really no longer reaches back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_writes_that_was_cut_is_made_up_for_by_comparing() {
+    let Some(server) = OwnServer::with_oplog(1).await else { return };
+    let mut site = Site::at(&server.url()).await;
+    fill(&site, 50).await;
+    site.start().await;
+    site.assert_equal().await;
+    site.stop().await;
+    site.mirror().flushed().await.unwrap();
+    site.responses().delete_one(filter("s7")).await.unwrap();
+    site.responses().update_one(filter("s5"), set("changed")).await.unwrap();
+    server.roll_over().await;
+    site.start().await;
+    site.assert_equal().await;
+    assert_eq!((site.status().history_losses, site.status().scans), (1, 1));
+    assert_eq!((site.body("s7"), site.body("s5"), site.body("s6")), (None, json("changed"), json("0")));
+    site.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_collection_empties_the_mirror() {
     let Some(mut site) = Site::new().await else { return };
