@@ -151,7 +151,7 @@ fn some_fault(random: &mut Random) -> Fault {
 
 #[tokio::test]
 async fn kills_and_broken_links_end_in_equal_nodes() {
-    let kills = from_environment("OUTPOST_KILLS", 16);
+    let kills = from_environment("OUTPOST_KILLS", 200);
     let seed = from_environment("OUTPOST_SEED", 11);
     println!("OUTPOST_SEED={seed} OUTPOST_KILLS={kills}");
     let mut random = Random(seed);
