@@ -17,7 +17,6 @@ use outpost_model::{JobId, Priority, Queue, TimestampMs, limits};
 use super::Inner;
 use super::documents::fields::{self, to_date};
 use super::documents::job::{STARTED, StoredJob, WAITING, job_id, unicity_id};
-use super::state::find;
 use crate::authority::DifficultyRange;
 
 /// The remembered view.
@@ -29,13 +28,18 @@ pub(super) struct Lookahead(Mutex<Option<Arc<Ahead>>>);
 pub(super) struct Ahead {
     read_at: Instant,
     /// Namespace and unicity id of each started job.
-    running: HashMap<JobId, (String, String)>,
+    running: Running,
     /// Age of the oldest waiting job per priority, the most urgent priority first.
     oldest: [Option<TimestampMs>; 3],
-    /// When those ages were last read without the ones before as a bound.
+    /// No job was older that ran or waited.
+    all_since: Option<TimestampMs>,
+    /// When the queue was last read without the ages before as a bound.
     unbounded_at: Instant,
     empty: Vec<Empty>,
 }
+
+/// Namespace and unicity id by job.
+type Running = HashMap<JobId, (String, String)>;
 
 /// A look for jobs that found none.
 #[derive(Clone, PartialEq, Eq)]
@@ -179,24 +183,48 @@ impl Inner {
         let longest = Duration::from_millis(limits::MONGO_FULL_LOOK_PERIOD_MS);
         let known = self.lookahead.remembered().clone();
         let known = known.filter(|ahead| !is_full && ahead.unbounded_at.elapsed() < longest);
-        let (bounds, unbounded_at) = known.map_or(([None; 3], read_at), |it| (it.oldest, it.unbounded_at));
+        let (bounds, since) = known.as_ref().map_or(([None; 3], None), |it| (it.oldest, it.all_since));
+        let unbounded_at = known.map_or(read_at, |it| it.unbounded_at);
         let [high, normal, low] =
             Priority::ALL.map(|priority| self.oldest_of(priority, bounds[rank(priority)]));
-        let (running, high, normal, low) = tokio::try_join!(self.what_runs(), high, normal, low)?;
+        let (running, high, normal, low) = tokio::try_join!(self.what_runs(since), high, normal, low)?;
+        let (running, started) = running;
         let oldest = [high, normal, low];
-        let ahead = Arc::new(Ahead { read_at, running, oldest, unbounded_at, empty: Vec::new() });
+        let all_since = oldest.into_iter().flatten().chain(started).min();
+        let ahead = Ahead { read_at, running, oldest, all_since, unbounded_at, empty: Vec::new() };
+        let ahead = Arc::new(ahead);
         *self.lookahead.remembered() = Some(ahead.clone());
         Ok(ahead)
     }
 
-    async fn what_runs(&self) -> Result<HashMap<JobId, (String, String)>, mongodb::error::Error> {
-        let projection = doc! {"namespace": 1, "unicity_id": 1};
-        let started = find(&self.jobs(), doc! {"status": STARTED}, Some(projection), None).await?;
-        let read = |job: &Document| {
+    /// The jobs that run, unless older than `since`, and the age of the oldest.
+    async fn what_runs(
+        &self,
+        since: Option<TimestampMs>,
+    ) -> Result<(Running, Option<TimestampMs>), mongodb::error::Error> {
+        let mut filter = doc! {"status": STARTED};
+        if let Some(since) = since {
+            // In the order of claims, so that the bound spares the server the remains of those that ended.
+            filter.insert("priority", doc! {"$in": Priority::ALL.map(Priority::as_str).to_vec()});
+            filter.insert("created_at", doc! {"$gte": to_date(since)});
+        }
+        let projection = doc! {"namespace": 1, "unicity_id": 1, "created_at": 1};
+        let jobs = self.jobs();
+        let mut find = jobs.find(filter).projection(projection).batch_size(limits::MONGO_BATCH_DOCUMENTS);
+        if since.is_some() {
+            find = find.hint(Hint::Keys(by_age()));
+        }
+        let (mut running, mut oldest) = (Running::new(), None);
+        let mut cursor = find.await?;
+        while cursor.advance().await? {
+            let job: Document = cursor.deserialize_current()?;
+            let Ok(id) = job.get_object_id("_id") else { continue };
             let text = |field| job.get_str(field).unwrap_or_default().to_owned();
-            Some((job_id(job.get_object_id("_id").ok()?), (text("namespace"), text("unicity_id"))))
-        };
-        Ok(started.iter().filter_map(read).collect())
+            running.insert(job_id(id), (text("namespace"), text("unicity_id")));
+            let created_at = fields::date(&job, "created_at").ok().flatten().unwrap_or_default();
+            oldest = Some(oldest.map_or(created_at, |oldest: TimestampMs| oldest.min(created_at)));
+        }
+        Ok((running, oldest))
     }
 
     async fn oldest_of(
