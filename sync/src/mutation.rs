@@ -3,6 +3,10 @@
 //! Owns their names. Without the feature `mutations` none can be planted and the questions cost nothing; the plant is
 //! the thread's, so that tests beside each other do not meet.
 
+/// Whether bugs can be planted in this build.
+#[doc(hidden)]
+pub const CAN_BE_PLANTED: bool = cfg!(feature = "mutations");
+
 /// A bug, at the one line that asks for it.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod dockerfile;
+mod features;
 mod fly;
 mod operations;
 mod options;
