@@ -1,13 +1,14 @@
 //! `/healthcheck`, `/ready`, `/metrics`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use outpost_model::planning::Event;
-use outpost_model::{Priority, Revision, Visibility};
+use outpost_model::Epoch;
 use outpost_node::feed::FeedReading;
-use outpost_storage::{Authority, EmbeddedStore};
+use outpost_storage::MirrorStore;
+use outpost_storage::mirror_store::MirrorBatch;
 
-use crate::fixture::{Api, NOW, REVISION, SECRET, StillFeed, dataset, first_rows};
+use crate::fixture::{Api, SECRET, StillFeed, first_rows};
 
 #[tokio::test]
 async fn the_healthcheck_is_ok_and_not_cached() {
@@ -60,7 +61,7 @@ async fn metrics_count_requests_and_what_is_stored() {
 #[tokio::test]
 async fn a_node_whose_mirror_was_never_filled_is_not_ready() {
     let behind = tempfile::tempdir().unwrap();
-    let mirror = EmbeddedStore::open(behind.path()).unwrap();
+    let mirror = MirrorStore::open(behind.path()).unwrap();
     let reading = FeedReading { phase: "scanning", lag_s: 7, quarantined: 3, ..FeedReading::default() };
     let filled = mirror.clone();
     let api = Api::start_over(Some(SECRET), "", Some(StillFeed(reading)), |_| Arc::new(mirror)).await;
@@ -69,12 +70,10 @@ async fn a_node_whose_mirror_was_never_filled_is_not_ready() {
     for line in [r#"outpost_feed{figure="lag_seconds"} 7"#, r#"outpost_feed{figure="quarantined"} 3"#] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
-    let event = Event::Revision {
-        revision: Revision::new(REVISION).unwrap(),
-        visibility: Visibility::Public,
-        priority: Priority::Normal,
-        force: false,
-    };
-    filled.submit(&dataset("u/d"), &event, NOW).await.unwrap();
-    assert_eq!(api.get("/ready").await.status, 200);
+    let (epoch, changes) = (Epoch(7), Vec::new());
+    filled.apply(MirrorBatch { epoch, changes, reached: Some(5), cursor: None, left: Vec::new() }).unwrap();
+    outpost_harness::wait_until("the mirror to be on disk", Duration::from_secs(30), || async {
+        (api.get("/ready").await.status == 200).then_some(())
+    })
+    .await;
 }

@@ -15,6 +15,7 @@ mod random;
 mod remote_hub;
 mod replica;
 mod replica_assets;
+mod replica_bounds;
 mod replica_faults;
 mod sample;
 mod support;

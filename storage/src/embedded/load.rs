@@ -51,7 +51,7 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport)
         }
         Found::Nothing => create(&kv)?,
     };
-    let mut core = core_over(Arc::new(kv), meta);
+    let mut core = core_over(Arc::new(kv), begun(meta));
     let witness = call_witness(root, &mut core, is_new, &mut report)?;
     load_counts(&mut core)?;
     load_jobs(&mut core, &mut report)?;
@@ -60,11 +60,15 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport)
     Ok((core, witness, report))
 }
 
+/// Where a history begins, before any change. Seq 0 is left to stores that were never filled: that nothing is stored is
+/// known of this one, and can be mirrored (PROTOCOL.md section 1).
+const FIRST_SEQ: u64 = 1;
+
 fn create(kv: &Kv) -> Result<Meta, StorageError> {
     let meta = Meta {
         epoch: random::bits(),
-        seq: 0,
-        log_first: 1,
+        seq: FIRST_SEQ,
+        log_first: FIRST_SEQ + 1,
         next_job: 1,
         tokens_reserved: 1,
         next_blob: 1,
@@ -74,6 +78,11 @@ fn create(kv: &Kv) -> Result<Meta, StorageError> {
         set_hash: SetHash::default(),
     };
     write_meta(kv, meta)
+}
+
+/// A store in which nothing was ever changed stands at [`FIRST_SEQ`], also one that an earlier version made.
+fn begun(meta: Meta) -> Meta {
+    if meta.seq > 0 { meta } else { Meta { seq: FIRST_SEQ, log_first: FIRST_SEQ + 1, ..meta } }
 }
 
 /// Makes `meta` that of the store, in the current layout.

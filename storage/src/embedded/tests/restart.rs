@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use outpost_model::job::backoff_ms;
-use outpost_model::{JobState, limits};
+use outpost_model::{JobState, SetHash, limits};
 
 use super::super::load::load;
 use super::super::{EmbeddedStore, keys};
@@ -11,8 +11,9 @@ use crate::authority::Authority;
 use crate::blob;
 use crate::contract::{Calls, T0, dataset, usual_result};
 use crate::error::StorageError;
+use crate::feed_source::FeedSource;
 use crate::kv::Batch;
-use crate::mirror::Mirror;
+use crate::mirror::{Changed, Mirror};
 use crate::operations::Operations;
 
 fn authority(store: &EmbeddedStore) -> Arc<dyn Authority> {
@@ -131,11 +132,36 @@ async fn the_change_log_is_trimmed_and_says_so() {
     for number in 0..25 {
         authority(&store).publish(&format!("u/d{number}"), "r1").await;
     }
-    assert_eq!(Mirror::position(&store).seq, 25);
-    assert_eq!(store.changes_after(14, 100), Ok(None));
-    let kept = store.changes_after(15, 100).unwrap().unwrap();
-    assert_eq!(kept.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (16..=25).collect::<Vec<_>>());
+    assert_eq!(Mirror::position(&store).seq, 26);
+    assert_eq!(store.changes_after(15, 100), Ok(None));
+    let kept = store.changes_after(16, 100).unwrap().unwrap();
+    assert_eq!(kept.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (17..=26).collect::<Vec<_>>());
     assert_eq!(store.inner.kv.state.prefix(&[keys::LOG]).count(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_store_stands_at_the_begin_of_its_history_not_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Mirror::position(&EmbeddedStore::open(directory.path()).unwrap());
+    assert_eq!(first.seq, 1);
+    // As a version left it that began at 0.
+    let (mut core, ..) = load(directory.path(), 1_000).unwrap();
+    core.change_meta(|meta| (meta.seq, meta.log_first) = (0, 1)).unwrap();
+    core.kv.flush().unwrap();
+    drop(core);
+    for _ in 0..2 {
+        let store = EmbeddedStore::open(directory.path()).unwrap();
+        assert!(!store.open_report().history_lost);
+        let head = store.head();
+        assert_eq!((head.position, head.records, head.set_hash), (first, 0, SetHash::default()));
+        assert_eq!((store.changes_after(1, 9), store.changes_after(0, 9)), (Ok(Some(Vec::new())), Ok(None)));
+        assert_eq!(store.changed_since(1).unwrap().map(|changed| changed.len()), Some(0));
+        assert_eq!(store.changed_since(0), Ok(None));
+    }
+    let store = EmbeddedStore::open(directory.path()).unwrap();
+    authority(&store).publish("u/d", "r1").await;
+    let told = store.changes_after(1, 9).unwrap().unwrap();
+    assert_eq!(told, [(2, Changed::Dataset(dataset("u/d")))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
