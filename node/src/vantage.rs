@@ -98,9 +98,11 @@ impl Vantage for ReplicaVantage {
         true
     }
 
-    /// After a start nothing is known until the upstream was heard of: for so long what was known before counts.
-    fn knows_who_may_read(&self) -> bool {
-        self.age().unwrap_or_else(|| self.started.elapsed()) <= self.bounds.visibility_age_max
+    /// After a start nothing is known until the upstream was heard of: for so long what was known before counts. In a
+    /// mirror that was never filled there are records from later than any position that could be stated with them.
+    fn may_answer(&self) -> bool {
+        self.mirror.visible().seq > 0
+            && self.age().unwrap_or_else(|| self.started.elapsed()) <= self.bounds.visibility_age_max
     }
 
     fn unready(&self) -> Option<String> {

@@ -45,4 +45,4 @@ pub use operations::{
     Cursor, EntryCount, EntryReport, JobFilter, LiveJob, Operations, Overview, Page, QueueDepth,
     RegisteredWorker, ReportDepth, ReportFilter, WorkerReport,
 };
-pub use outbox::{Outbox, OutboxError, OutboxItem, OutboxStats};
+pub use outbox::{Outbox, OutboxBounds, OutboxError, OutboxItem, OutboxStats};

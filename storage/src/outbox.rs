@@ -88,10 +88,19 @@ struct Inner {
     kv: Arc<Kv>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    entries_max: usize,
-    bytes_max: u64,
+/// How much an outbox takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxBounds {
+    /// Webhooks.
+    pub entries_max: usize,
+    /// Bytes of their bodies.
+    pub bytes_max: u64,
+}
+
+impl Default for OutboxBounds {
+    fn default() -> Self {
+        Self { entries_max: limits::OUTBOX_ENTRIES_MAX, bytes_max: limits::OUTBOX_BYTES_MAX }
+    }
 }
 
 struct State {
@@ -100,7 +109,7 @@ struct State {
     waiting: BTreeMap<u64, (u64, TimestampMs)>,
     bytes: u64,
     damaged: u64,
-    bounds: Bounds,
+    bounds: OutboxBounds,
 }
 
 impl Outbox {
@@ -110,11 +119,14 @@ impl Outbox {
     /// [`StorageError::InUse`] when another process holds it for longer than [`limits::STORE_LOCK_WAIT_MS`],
     /// [`StorageError::FormatVersion`] when another version wrote it, [`StorageError::Engine`] when the disk fails.
     pub fn open(directory: &Path) -> Result<Self, StorageError> {
-        let bounds = Bounds { entries_max: limits::OUTBOX_ENTRIES_MAX, bytes_max: limits::OUTBOX_BYTES_MAX };
-        Self::open_within(directory, bounds)
+        Self::open_within(directory, OutboxBounds::default())
     }
 
-    fn open_within(directory: &Path, bounds: Bounds) -> Result<Self, StorageError> {
+    /// As [`Outbox::open`], with other bounds; what is in it already stays, also above them.
+    ///
+    /// # Errors
+    /// As [`Outbox::open`].
+    pub fn open_within(directory: &Path, bounds: OutboxBounds) -> Result<Self, StorageError> {
         let (kv, report, meta) = kv::rebuilding(directory, || {
             let (kv, report) = kv::open(directory, limits::STORE_LOCK_WAIT_MS, limits::OUTBOX_CACHE_BYTES)?;
             let meta = records::read_meta(&kv)?;

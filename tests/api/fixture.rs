@@ -20,7 +20,7 @@ use outpost_node::http::read::ReadState;
 use outpost_node::http::response::MaxAges;
 use outpost_node::http::routes::admin::{Admin, AdminPages, AdminState, BackfillRequest, NodeFacts};
 use outpost_node::http::routes::technical::StoreGauges;
-use outpost_node::http::routes::webhook::WebhookState;
+use outpost_node::http::routes::webhook::{WebhookState, WebhookTaker};
 use outpost_node::http::{App, AppState, Readiness, router};
 use outpost_node::intake::Intake;
 use outpost_node::metrics::Metrics;
@@ -217,6 +217,21 @@ impl Api {
         feed: Option<StillFeed>,
         mirror: impl FnOnce(&EmbeddedStore) -> Arc<dyn Mirror>,
     ) -> Self {
+        Self::build(secret, blocked, feed, mirror, None).await
+    }
+
+    /// As the others, with webhooks going to `taker`.
+    pub async fn start_taking(taker: Arc<dyn WebhookTaker>) -> Self {
+        Self::build(Some(SECRET), "", None, |store| Arc::new(store.clone()), Some(taker)).await
+    }
+
+    async fn build(
+        secret: Option<&str>,
+        blocked: &str,
+        feed: Option<StillFeed>,
+        mirror: impl FnOnce(&EmbeddedStore) -> Arc<dyn Mirror>,
+        taker: Option<Arc<dyn WebhookTaker>>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
         let assets = FolderAssets::open(&directory.path().join("assets")).unwrap();
@@ -240,7 +255,10 @@ impl Api {
             ),
             assets: Arc::new(assets.clone()),
             asset_source: None,
-            webhook: WebhookState { secret: secret.map(str::to_owned), taker: intake.clone() },
+            webhook: WebhookState {
+                secret: secret.map(str::to_owned),
+                taker: taker.unwrap_or_else(|| intake.clone()),
+            },
             admin: Admin::Authority(Arc::new(AdminState {
                 token: AdminToken::new(ADMIN_TOKEN).unwrap(),
                 operations: Arc::new(store.clone()),

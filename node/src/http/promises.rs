@@ -28,8 +28,8 @@ pub trait Vantage: Send + Sync + 'static {
     /// Whether it is a copy of another node's, so that each answer says how old it may be.
     fn is_copy(&self) -> bool;
 
-    /// Whether what it says about who may read a dataset still holds.
-    fn knows_who_may_read(&self) -> bool {
+    /// Whether what it holds may be answered from: what it says about who may read a dataset is still so.
+    fn may_answer(&self) -> bool {
         true
     }
 

@@ -229,7 +229,7 @@ impl ReadState {
 
     /// Whether the mirror is as a reader demands, after a short wait, and may be answered from at all.
     pub async fn is_in_state(&self, demand: &Demand) -> bool {
-        self.vantage.knows_who_may_read()
+        self.vantage.may_answer()
             && (*demand == Demand::default() || promises::wait(demand, &*self.vantage, &*self.mirror).await)
     }
 

@@ -62,7 +62,7 @@ async fn webhooks_read_back_in_the_order_of_arrival_until_they_are_removed() {
 #[tokio::test]
 async fn a_full_outbox_refuses_until_something_is_taken() {
     let directory = tempfile::tempdir().unwrap();
-    let bounds = Bounds { entries_max: 3, bytes_max: 1_000 };
+    let bounds = OutboxBounds { entries_max: 3, bytes_max: 1_000 };
     let outbox = Outbox::open_within(directory.path(), bounds).unwrap();
     let first = push(&outbox, "u/d", body(900, 1)).await.unwrap();
     let full = push(&outbox, "u/d", body(101, 2)).await;
