@@ -11,6 +11,7 @@ mod relays;
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -44,6 +45,7 @@ pub struct SyncApi {
     server: Arc<Server>,
     desk: Arc<dyn Desk>,
     bodies: Semaphore,
+    body_time: Duration,
     desk_calls: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -62,9 +64,16 @@ impl SyncApi {
             server,
             desk,
             bodies: Semaphore::new(limits::SYNC_REQUESTS_READ_MAX),
+            body_time: reading::TIME,
             desk_calls: Arc::new(Semaphore::new(limits::SYNC_DESK_CALLS_MAX)),
             stop,
         }
+    }
+
+    /// Gives bodies this much time instead of [`limits::SYNC_REQUEST_TIMEOUT_MS`].
+    #[must_use]
+    pub fn with_body_time(self, body_time: Duration) -> Self {
+        Self { body_time, ..self }
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
@@ -92,7 +101,7 @@ impl SyncApi {
         let (parts, body) = request.into_parts();
         self.check_token(&parts.headers)?;
         check_version(&parts.headers)?;
-        let body = reading::read(&self.bodies, &parts.headers, body).await?;
+        let body = reading::read(&self.bodies, &parts.headers, body, self.body_time).await?;
         let message = frame::decode_one(&body)
             .map_err(|error| Refusal::new(RefusalCode::Malformed, error.to_string()))?;
         drop(body);

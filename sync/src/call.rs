@@ -217,3 +217,54 @@ impl Answer {
 pub fn unexpected(message: &Message) -> CallError {
     CallError::Nonsense(format!("{} at a place where it does not belong", message.name()))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+    use crate::frame;
+    use crate::wire::Reached;
+
+    fn answer(bytes: impl futures::Stream<Item = Bytes> + Send + 'static) -> Answer {
+        Answer::new(bytes.map(Ok).boxed())
+    }
+
+    /// One byte a second of a message that never ends.
+    fn drip() -> impl futures::Stream<Item = Bytes> + Send {
+        let mut start = frame::encode(&Reached { seq: 1, set_hash: None }.into()).to_vec();
+        start[8..16].copy_from_slice(&[0, 0, 255, 255, 0, 0, 255, 255]);
+        stream::iter(start.into_iter().chain(std::iter::repeat(0))).then(|byte| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Bytes::copy_from_slice(&[byte])
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_says_nothing_or_one_byte_a_second_is_given_up_on() {
+        let started = Instant::now();
+        let silent = answer(stream::pending()).next().await;
+        assert!(matches!(silent, Err(CallError::Lost(_))), "{silent:?}");
+        assert_eq!(started.elapsed(), Duration::from_millis(limits::SYNC_SILENCE_MS_MAX));
+        let started = Instant::now();
+        let slow = answer(drip()).next().await;
+        assert!(matches!(slow, Err(CallError::Lost(_))), "{slow:?}");
+        let bound = Duration::from_millis(limits::SYNC_MESSAGE_TIMEOUT_MS + limits::SYNC_SILENCE_MS_MAX);
+        assert!(started.elapsed() <= bound, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_sends_garbage_or_lies_about_lengths_is_not_listened_to() {
+        let good = frame::encode(&Reached { seq: 1, set_hash: None }.into());
+        let mut longer = good.to_vec();
+        longer[8..12].copy_from_slice(&u32::MAX.to_be_bytes());
+        let mut shorter = good.to_vec();
+        shorter[8..12].copy_from_slice(&1_u32.to_be_bytes());
+        for bytes in [b"HTTP/1.1 200 OK".to_vec(), longer, shorter] {
+            let said = answer(stream::iter([Bytes::from(bytes)])).next().await;
+            assert!(matches!(said, Err(CallError::Nonsense(_))), "{said:?}");
+        }
+        let cut = answer(stream::iter([good.slice(..good.len() - 1)])).next().await;
+        assert!(matches!(cut, Err(CallError::Lost(_))), "{cut:?}");
+    }
+}

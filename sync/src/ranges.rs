@@ -9,7 +9,7 @@ use crate::wire;
 
 /// Ranges that cannot be what they say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("at most {} ranges are compared at once, each behind the one before", limits::SYNC_RANGES_MAX)]
+#[error("at most {} ranges are taken at once, each behind the one before", limits::SYNC_RANGES_MAX)]
 pub struct InvalidRanges;
 
 /// The range of its ends.

@@ -1,7 +1,8 @@
 //! The feed that a node serves to its followers (PROTOCOL.md section 4).
 //!
 //! Owns the answers to `head`, `compare`, `fill` and `tail` over a source. Sends only what is on disk. Refuses callers
-//! that this node follows itself. What is prepared for a follower that does not read is one frame.
+//! that this node follows itself. For a follower that does not read, one batch at most is kept, and not for long: its
+//! answer ends, whatever the connection does.
 
 mod batch;
 mod batches;
@@ -10,6 +11,7 @@ mod fill;
 mod tail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -104,6 +106,7 @@ impl Server {
             }
             (Call::Fill, Message::Fill(request)) => {
                 self.check_caller(request.node)?;
+                fill::check(&request)?;
                 let permit = self.permit()?;
                 let head = self.filled_head()?;
                 Ok(self.stream(permit, |server, out| fill::fill(server, head, request, out)))
@@ -194,7 +197,7 @@ impl From<StoreError> for Refusal {
 /// Why an answer was not written to its end.
 #[derive(Debug)]
 enum Ended {
-    /// The caller is gone.
+    /// The caller is gone, or takes nothing.
     NotRead,
     /// This node cannot go on.
     Failed(String),
@@ -217,7 +220,11 @@ impl Out {
     }
 
     async fn send_frame(&self, frame: Bytes) -> Result<(), Ended> {
-        self.sender.send(frame).await.map_err(|_| Ended::NotRead)
+        let patience = Duration::from_millis(limits::RESPONSE_STALL_TIMEOUT_MS);
+        match tokio::time::timeout(patience, self.sender.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended::NotRead),
+        }
     }
 
     /// Returns when nobody reads any more.
@@ -225,3 +232,6 @@ impl Out {
         self.sender.closed().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ mod outbox;
 mod reads;
 mod rows;
 mod sync;
+mod sync_peers;
 mod technical;
 mod transport;
 mod unfilled;

@@ -21,12 +21,17 @@ use crate::fixture::{Api, event};
 const ROWS: &str = r#"{"rows":[]}"#;
 
 fn listener(api: &Api) -> SyncApi {
+    listener_over(api, CancellationToken::new()).0
+}
+
+/// What answers other nodes until `stop`, with the feed behind it.
+pub fn listener_over(api: &Api, stop: CancellationToken) -> (SyncApi, Arc<Server>) {
     let mirror: Arc<dyn Mirror> = Arc::new(api.store.clone());
     let vantage = Arc::new(OriginVantage::new(Arc::clone(&mirror), None));
     let standing = Arc::new(OriginStanding::new(mirror, vantage));
     let server = Server::new(Arc::new(FeedStore::new(Arc::new(api.store.clone()))), standing);
     let desk = NodeDesk::new(Arc::clone(&api.app), Arc::new(OriginRelays::new(Arc::clone(&api.intake))));
-    SyncApi::new(SyncToken::new("the-token"), server, Arc::new(desk), CancellationToken::new())
+    (SyncApi::new(SyncToken::new("the-token"), Arc::clone(&server), Arc::new(desk), stop), server)
 }
 
 struct Said {

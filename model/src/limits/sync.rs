@@ -16,6 +16,8 @@ pub const SYNC_ITEMS_PER_PART: usize = 64;
 pub const SYNC_FILL_ITEMS_MAX: u64 = 512;
 /// Items that a follower names in one fill.
 pub const SYNC_FILL_ITEMS_PER_CALL_MAX: usize = 100_000;
+/// Subjects that a follower names in one fill.
+pub const SYNC_FILL_SUBJECTS_MAX: usize = 10_000;
 /// Items that an upstream looks at a time while it fills.
 pub const SYNC_FILL_PAGE_ITEMS: usize = 512;
 /// Rounds of comparing after which the ranges that still differ are filled as they are.

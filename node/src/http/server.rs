@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use super::frame::Frame;
 use super::stalling::{Activity, Answering, StallGuard};
 
+pub use super::stalling::Patience;
+
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where to listen.
@@ -76,6 +78,16 @@ impl Handle for Frame {
 
 /// Serves until `stop`, then lets open requests end for at most [`limits::SHUTDOWN_GRACE_MS`].
 pub async fn serve(listener: TcpListener, frame: Arc<impl Handle>, stop: CancellationToken) {
+    serve_with(listener, frame, stop, Patience::default()).await;
+}
+
+/// As [`serve`], with another patience.
+pub async fn serve_with(
+    listener: TcpListener,
+    frame: Arc<impl Handle>,
+    stop: CancellationToken,
+    patience: Patience,
+) {
     let connections = Arc::new(Semaphore::new(limits::REQUESTS_IN_FLIGHT_MAX));
     let draining = GracefulShutdown::new();
     let builder = builder();
@@ -96,7 +108,7 @@ pub async fn serve(listener: TcpListener, frame: Arc<impl Handle>, stop: Cancell
                 continue;
             }
         };
-        let connection = draining.watch(connection(&builder, stream, Arc::clone(&frame)));
+        let connection = draining.watch(connection(&builder, stream, Arc::clone(&frame), patience));
         tokio::spawn(async move {
             let _permit = permit;
             if let Err(error) = connection.await {
@@ -127,11 +139,12 @@ fn connection(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
     frame: Arc<impl Handle>,
+    patience: Patience,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = impl std::fmt::Display> + Send + 'static {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to turn off Nagle's algorithm");
     }
-    let activity = Activity::start();
+    let activity = Activity::start(patience);
     let guarded = StallGuard::new(stream, Arc::clone(&activity));
     let service = service_fn(move |request: Request<Incoming>| {
         let (frame, activity) = (Arc::clone(&frame), Arc::clone(&activity));

@@ -20,9 +20,25 @@ use tokio::time::{Instant, Sleep};
 const HEAD_TIME: Duration = Duration::from_millis(limits::REQUEST_HEAD_TIMEOUT_MS);
 const STALL_TIME: Duration = Duration::from_millis(limits::RESPONSE_STALL_TIMEOUT_MS);
 
+/// How long a connection waits for its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a complete head of a request.
+    pub head: Duration,
+    /// For a part of an answer to be read.
+    pub unread: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { head: HEAD_TIME, unread: STALL_TIME }
+    }
+}
+
 /// What goes on at a connection, told by its service.
 #[derive(Debug)]
 pub struct Activity {
+    patience: Patience,
     opened: Instant,
     /// Requests being answered.
     answering: AtomicU32,
@@ -36,8 +52,9 @@ pub struct Answering(Arc<Activity>);
 impl Activity {
     /// A connection just opened.
     #[must_use]
-    pub fn start() -> Arc<Self> {
+    pub fn start(patience: Patience) -> Arc<Self> {
         Arc::new(Self {
+            patience,
             opened: Instant::now(),
             answering: AtomicU32::new(0),
             answered_ms: AtomicU64::new(0),
@@ -57,7 +74,7 @@ impl Activity {
             0 => self.opened + Duration::from_millis(self.answered_ms.load(Ordering::Relaxed)),
             _ => Instant::now(),
         };
-        since + HEAD_TIME
+        since + self.patience.head
     }
 }
 
@@ -93,7 +110,8 @@ impl<T> StallGuard<T> {
             self.stalled = None;
             return progress;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIME)));
+        let unread = self.activity.patience.unread;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(unread)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -170,7 +188,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_is_given_up_on() {
         let (_client, server) = tokio::io::duplex(16);
-        let written = StallGuard::new(server, Activity::start()).write_all(&[0; 64]).await;
+        let written = StallGuard::new(server, Activity::start(Patience::default())).write_all(&[0; 64]).await;
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
@@ -183,7 +201,7 @@ mod tests {
             }
         });
         let started = Instant::now();
-        let mut server = StallGuard::new(server, Activity::start());
+        let mut server = StallGuard::new(server, Activity::start(Patience::default()));
         let error = loop {
             if let Err(error) = server.read_u8().await {
                 break error;
@@ -198,7 +216,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_of_an_answer_is_not_the_clients() {
         let (_client, server) = tokio::io::duplex(16);
-        let activity = Activity::start();
+        let activity = Activity::start(Patience::default());
         let mut server = StallGuard::new(server, Arc::clone(&activity));
         let started = Instant::now();
         let reading = tokio::spawn(async move { server.read_u8().await });

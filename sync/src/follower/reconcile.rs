@@ -39,7 +39,7 @@ impl Follower {
             status.phase = Phase::Reconciling;
             status.reconciliations += 1;
         });
-        let damaged = self.target.damaged(limits::MIRROR_DAMAGED_WAITING_MAX);
+        let damaged = self.target.damaged(limits::SYNC_FILL_SUBJECTS_MAX);
         let mut course = Course { first: None, filled: 0, gone: Vec::new() };
         let differing = self.compare(upstream, &mut course).await?;
         let mut place = None;
@@ -85,6 +85,8 @@ impl Follower {
             }
             asked = next;
         }
+        // Those of later rounds lie between those of earlier ones.
+        differing.sort_unstable_by_key(|range| range.from);
         Ok(differing)
     }
 
@@ -149,7 +151,10 @@ impl Follower {
                 let is_cut = items.len() == limits::SYNC_FILL_ITEMS_PER_CALL_MAX;
                 let behind = items.last().filter(|_| is_cut).map(Item::successor);
                 let part = ItemRange { from: range.from, to: behind.or(range.to) };
-                if items_in_last + items.len() > limits::SYNC_FILL_ITEMS_PER_CALL_MAX {
+                let ranges_in_last = fills.last().map_or(0, |fill| fill.ranges.len());
+                if items_in_last + items.len() > limits::SYNC_FILL_ITEMS_PER_CALL_MAX
+                    || ranges_in_last == limits::SYNC_RANGES_MAX
+                {
                     fills.push(empty());
                     items_in_last = 0;
                 }

@@ -10,11 +10,30 @@ use outpost_model::items::{Changed, Item, ItemRange};
 use outpost_model::limits;
 
 use super::{Ended, Out, Server};
+use crate::call::{Refusal, RefusalCode};
 use crate::mutation::{Mutation, is_planted};
 use crate::record::{self, subject_from_wire, subject_to_wire};
 use crate::source::Source;
 use crate::wire;
 use crate::{frame, ranges};
+
+/// Whether an answer can be given at a cost that the request is worth: what overlaps would be sent again and again.
+pub(super) fn check(request: &wire::Fill) -> Result<(), Refusal> {
+    let malformed = |words: String| Refusal::new(RefusalCode::Malformed, words);
+    let wanted: Vec<ItemRange> =
+        request.ranges.iter().map(|range| ranges::range(&range.from, range.to.as_ref())).collect();
+    ranges::check(&wanted).map_err(|error| malformed(error.to_string()))?;
+    let named: usize = request.ranges.iter().map(|range| range.items.len()).sum();
+    if named > limits::SYNC_FILL_ITEMS_PER_CALL_MAX || request.subjects.len() > limits::SYNC_FILL_SUBJECTS_MAX
+    {
+        return Err(malformed(format!(
+            "a fill names at most {} items and {} subjects",
+            limits::SYNC_FILL_ITEMS_PER_CALL_MAX,
+            limits::SYNC_FILL_SUBJECTS_MAX
+        )));
+    }
+    Ok(())
+}
 
 /// Writes the whole answer.
 pub(super) async fn fill(
