@@ -11,7 +11,7 @@ use outpost_harness::{Fault, FaultyProxy, NodeProcess, client, wait_until};
 use reqwest::StatusCode;
 
 use crate::random::{Random, from_environment};
-use crate::support::{BOUND, Setting, answers, get, wait_until_idle};
+use crate::support::{BOUND, Setting, answers, get, sum_of, wait_until_idle};
 
 const DATASETS: usize = 12;
 const SECRET: &str = "s3cret";
@@ -95,11 +95,19 @@ impl Cluster {
 
     /// Waits until every node answers as the primary does.
     async fn until_equal(&self) {
+        // A webhook that is delivered later would move the primary on.
+        for site in &self.sites[1..] {
+            wait_until("the outboxes to be empty", BOUND, || async {
+                let text = get(site.node(), "/metrics").await.text().await.unwrap();
+                (sum_of(&text, "outpost_outbox_entries") == Some(0)).then_some(())
+            })
+            .await;
+        }
         wait_until_idle(self.sites[PRIMARY].node(), DATASETS as u64).await;
-        let position = position(self.sites[PRIMARY].node()).await;
-        for site in &self.sites {
+        for site in &self.sites[1..] {
             wait_until("every node to stand where the primary does", BOUND, || async {
-                (self::position(site.node()).await == position).then_some(())
+                let primary = position(self.sites[PRIMARY].node()).await;
+                (position(site.node()).await == primary).then_some(())
             })
             .await;
         }
@@ -177,13 +185,6 @@ async fn kills_and_broken_links_end_in_equal_nodes() {
         link.set(Fault::None);
     }
     cluster.until_equal().await;
-    for site in &cluster.sites[1..] {
-        wait_until("the outbox to be empty", BOUND, || async {
-            let metrics = get(site.node(), "/metrics").await.text().await.unwrap();
-            (crate::support::sum_of(&metrics, "outpost_outbox_entries") == Some(0)).then_some(())
-        })
-        .await;
-    }
 }
 
 /// Files under a directory, the largest first.
