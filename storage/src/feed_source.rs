@@ -43,17 +43,17 @@ pub trait FeedSource: Mirror {
     fn head(&self) -> FeedHead;
 
     /// Which keys changed after `seq`, those whose changes are not on disk yet included. `None` when the log does not
-    /// reach back that far, is damaged there, or `seq` was never reached.
+    /// reach back that far, is damaged there, is of another history than the head, or `seq` was never reached.
     ///
     /// # Errors
     /// [`StorageError::Engine`] when the disk fails.
     fn changed_since(&self, seq: u64) -> Result<Option<HashSet<Changed>>, StorageError>;
 
-    /// The record of `subject` as it is stored, `None` when there is none. A damaged one is reported and reads as
-    /// missing.
+    /// The record of `subject` as it is stored, `None` when there is none.
     ///
     /// # Errors
-    /// [`StorageError::Engine`] when the disk fails.
+    /// [`StorageError::Damaged`] when there is one that cannot be read, which is reported: to other nodes it is not as if
+    /// it were deleted. [`StorageError::Engine`] when the disk fails.
     fn record(&self, subject: &Changed) -> Result<Option<StoredRecord>, StorageError>;
 
     /// Which record an item is of; `None` when the store does not hold that item, or its row is damaged.

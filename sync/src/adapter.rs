@@ -17,7 +17,7 @@ use outpost_storage::{FeedSource, Mirror, MirrorStore, StorageError, StoredRecor
 use tokio::sync::watch;
 
 use crate::record::{Change, EntryRecord, Record};
-use crate::source::{Batch, Source, Stage, StageError, StoreError, StoreHead, Target};
+use crate::source::{Batch, Held, Source, Stage, StageError, StoreError, StoreHead, Target};
 
 impl From<StorageError> for StoreError {
     fn from(error: StorageError) -> Self {
@@ -78,18 +78,20 @@ impl<S: FeedSource + ?Sized> Source for FeedStore<S> {
         self.blocking(move |store| store.changed_since(seq)).await
     }
 
-    async fn records(
-        &self,
-        subjects: &[Changed],
-        bytes_max: usize,
-    ) -> Result<Vec<Option<Record>>, StoreError> {
+    async fn records(&self, subjects: &[Changed], bytes_max: usize) -> Result<Vec<Held>, StoreError> {
         let subjects = subjects.to_vec();
         self.blocking(move |store| {
             let (mut records, mut bytes) = (Vec::with_capacity(subjects.len()), 0);
             for subject in &subjects {
-                let record = store.record(subject)?.map(record_of);
-                bytes += record.as_ref().map_or(0, Record::bytes);
-                records.push(record);
+                let held = match store.record(subject) {
+                    Ok(stored) => stored.map_or(Held::Absent, |stored| Held::Record(record_of(stored))),
+                    Err(StorageError::Damaged(_)) => Held::Damaged,
+                    Err(error) => return Err(error),
+                };
+                if let Held::Record(record) = &held {
+                    bytes += record.bytes();
+                }
+                records.push(held);
                 if bytes > bytes_max {
                     break;
                 }
@@ -240,11 +242,7 @@ impl Source for MirrorTarget {
         self.feed.changed_since(seq).await
     }
 
-    async fn records(
-        &self,
-        subjects: &[Changed],
-        bytes_max: usize,
-    ) -> Result<Vec<Option<Record>>, StoreError> {
+    async fn records(&self, subjects: &[Changed], bytes_max: usize) -> Result<Vec<Held>, StoreError> {
         self.feed.records(subjects, bytes_max).await
     }
 

@@ -23,6 +23,7 @@ pub enum Mutation {
     ForeignTokenIsCovered,
     FollowsANodeAdrift,
     FillDropsARecord,
+    DamagedIsGone,
     RelayForgetsTheId,
     RelayKeepsNoOrder,
 }

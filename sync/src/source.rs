@@ -30,6 +30,17 @@ pub struct StoreHead {
     pub left: Vec<Epoch>,
 }
 
+/// What a store holds under a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    Absent,
+    /// A record.
+    Record(Record),
+    /// Something that cannot be read: neither a record nor none.
+    Damaged,
+}
+
 /// What a feed is served from.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
@@ -43,16 +54,13 @@ pub trait Source: Send + Sync + 'static {
     /// divided. `None` when the log does not reach back.
     async fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StoreError>;
 
-    /// What changed after `seq`, changes that are not on disk yet included. `None` when the log does not reach back.
+    /// What changed after `seq`, changes that are not on disk yet included. `None` when the log does not reach back, or
+    /// is of another history than the head, which is on disk.
     async fn changed_since(&self, seq: u64) -> Result<Option<HashSet<Changed>>, StoreError>;
 
-    /// The records of some subjects as they are now, in the order of the subjects, up to the first that exceeds
-    /// `bytes_max`, and at least one.
-    async fn records(
-        &self,
-        subjects: &[Changed],
-        bytes_max: usize,
-    ) -> Result<Vec<Option<Record>>, StoreError>;
+    /// What is held of some subjects now, in the order of the subjects, up to the first that exceeds `bytes_max`, and at
+    /// least one.
+    async fn records(&self, subjects: &[Changed], bytes_max: usize) -> Result<Vec<Held>, StoreError>;
 
     /// What items are of; `None` for those that are no more.
     async fn subjects_of(&self, items: &[Item]) -> Result<Vec<Option<Changed>>, StoreError>;

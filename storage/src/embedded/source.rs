@@ -59,10 +59,7 @@ impl FeedSource for EmbeddedStore {
             Changed::Dataset(name) => super::core::read_dataset(self.reader()?, name)
                 .map(|record| record.map(StoredRecord::Dataset)),
         };
-        match self.counting_damage(read) {
-            Err(StorageError::Damaged(_)) => Ok(None),
-            other => other,
-        }
+        self.counting_damage(read)
     }
 
     fn subject_of(&self, item: &Item) -> Result<Option<Changed>, StorageError> {

@@ -81,21 +81,22 @@ impl MirrorStore {
         subject: &Changed,
         read: Result<Option<T>, StorageError>,
     ) -> Result<Option<T>, StorageError> {
-        match read {
-            Err(StorageError::Damaged(cause)) => {
-                self.inner.damage.report(subject, &cause);
-                Ok(None)
-            }
+        match self.reporting_damage(subject, read) {
+            Err(StorageError::Damaged(_)) => Ok(None),
             other => other,
         }
     }
 
-    /// The entry as it is stored, for another node; without its source.
-    ///
-    /// # Errors
-    /// [`StorageError::Engine`] when the disk fails. A damaged entry reads as a miss.
-    pub fn packed(&self, key: &ArtifactKey) -> Result<Option<EntryPut>, StorageError> {
-        self.missing_when_damaged(&Changed::Entry(key.clone()), read_packed(key, self.reader()))
+    /// Puts what is damaged on the list of what to fetch again.
+    pub(super) fn reporting_damage<T>(
+        &self,
+        subject: &Changed,
+        read: Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        if let Err(StorageError::Damaged(cause)) = &read {
+            self.inner.damage.report(subject, cause);
+        }
+        read
     }
 
     /// What the mirror holds under `key`: its item and the seq of its last change; `None` too when it is damaged.
@@ -226,7 +227,7 @@ pub(super) fn read_response(key: &ArtifactKey, kv: &Kv) -> Result<Option<MirrorE
     })
 }
 
-fn read_packed(key: &ArtifactKey, kv: &Kv) -> Result<Option<EntryPut>, StorageError> {
+pub(super) fn read_packed(key: &ArtifactKey, kv: &Kv) -> Result<Option<EntryPut>, StorageError> {
     read_entry(key, kv, |head| {
         let Read::Whole(body) = head.body.read_packed(&kv.chunks)? else { return Ok(None) };
         Ok(Some(EntryPut {

@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 
 use outpost_model::items::subject_bytes;
-use outpost_model::{ArtifactKey, DatasetName, Item, SetHash};
+use outpost_model::{ArtifactKey, DatasetName, Item, SetHash, TimestampMs};
 
 use super::core::{Core, dataset_row, entry_row};
 use super::draft::Draft;
 use super::layers::Kv;
-use super::records::{DatasetHead, Head, Meta};
+use super::records::{DatasetHead, Head, IndexRow, Meta};
 use super::{MirrorStore, keys, read};
 use crate::blob;
 use crate::error::StorageError;
@@ -124,7 +124,7 @@ fn orphans(kv: &Kv, blobs_before: u64, referenced: &HashSet<u64>) -> Result<Vec<
     Ok(found)
 }
 
-/// What the heads that can be read add up to.
+/// What heads or the index add up to.
 struct Sum {
     records: u64,
     set_hash: SetHash,
@@ -133,14 +133,19 @@ struct Sum {
 /// Whether the index holds exactly the items of the heads, and the counters agree.
 fn is_counted(core: &Core) -> Result<bool, StorageError> {
     let mut index = Sum { records: 0, set_hash: SetHash::default() };
+    let mut heads = Sum { records: 0, set_hash: SetHash::default() };
+    let unreadable = unreadable(&core.kv)?;
     for pair in core.kv.state.prefix(&[keys::INDEX]) {
         let (key, value) = pair?;
-        let sound = record::decode::<super::records::IndexRow>(&value).is_ok();
+        let sound = record::decode::<IndexRow>(&value).is_ok();
         let Some(item) = keys::item(&key).filter(|_| sound) else { return Ok(false) };
         index.records += 1;
         index.set_hash.add(&item);
+        if unreadable.contains(&item.key_hash) {
+            heads.records += 1;
+            heads.set_hash.add(&item);
+        }
     }
-    let mut heads = Sum { records: 0, set_hash: SetHash::default() };
     each_sound(&core.kv, |subject, found| {
         heads.records += 1;
         heads.set_hash.add(&found.item(subject));
@@ -166,12 +171,35 @@ impl Sound {
         }
     }
 
-    fn row(&self, subject: &Changed) -> super::records::IndexRow {
+    fn row(&self, subject: &Changed) -> IndexRow {
         match self {
             Self::Entry(head) => entry_row(subject, head),
             Self::Dataset(_) => dataset_row(subject),
         }
     }
+}
+
+/// The hashes of the subjects whose heads cannot be read.
+fn unreadable(kv: &Kv) -> Result<HashSet<[u8; 16]>, StorageError> {
+    let mut found = HashSet::new();
+    for pair in kv.state.prefix(&[keys::ENTRIES]) {
+        let (key, value) = pair?;
+        let address = ArtifactKey::from_bytes(&key[1..]).filter(|_| record::decode::<Head>(&value).is_err());
+        found.extend(address.map(|address| key_hash(&Changed::Entry(address))));
+    }
+    for pair in kv.state.prefix(&[keys::DATASETS]) {
+        let (key, value) = pair?;
+        let name = std::str::from_utf8(&key[1..]).ok().and_then(|name| DatasetName::new(name).ok());
+        let is_sound = |name: &DatasetName| {
+            record::decode::<DatasetHead>(&value).is_ok_and(|head| head.record(name).is_ok())
+        };
+        found.extend(name.filter(|name| !is_sound(name)).map(|name| key_hash(&Changed::Dataset(name))));
+    }
+    Ok(found)
+}
+
+fn key_hash(subject: &Changed) -> [u8; 16] {
+    Item::new(subject, TimestampMs(0), &[0; 32]).key_hash
 }
 
 fn each_sound(kv: &Kv, mut visit: impl FnMut(&Changed, Sound)) -> Result<(), StorageError> {
@@ -194,8 +222,8 @@ fn each_sound(kv: &Kv, mut visit: impl FnMut(&Changed, Sound)) -> Result<(), Sto
     Ok(())
 }
 
-/// Makes index, set hash and counters anew from the heads. Heads that cannot be read are dropped: they wait to be
-/// fetched again.
+/// Makes index, set hash and counters anew from the heads. A head that cannot be read counts as the index has it, so that
+/// what is damaged is not taken for deleted; one that is in no index either is dropped.
 fn recount(core: &mut Core) -> Result<(), StorageError> {
     tracing::error!("the mirror's index is damaged and is made anew");
     let kv = core.kv.clone();
@@ -209,8 +237,18 @@ fn recount(core: &mut Core) -> Result<(), StorageError> {
         ..core.meta.clone()
     };
     let mut draft = Draft::new(&kv, &damage, zeroed);
+    let unreadable = unreadable(&kv)?;
+    let mut kept = HashSet::new();
     for pair in kv.state.prefix(&[keys::INDEX]) {
-        draft.delete(pair?.0.to_vec());
+        let (key, value) = pair?;
+        draft.delete(key.to_vec());
+        let item = keys::item(&key).filter(|item| unreadable.contains(&item.key_hash));
+        if let (Some(item), Ok(row)) = (item, record::decode::<IndexRow>(&value))
+            && let Ok(subject) = row.subject.clone().into_changed()
+            && kept.insert(subject_bytes(&subject))
+        {
+            draft.index(&item, &row);
+        }
     }
     let mut sound = HashSet::new();
     each_sound(&kv, |subject, found| {
@@ -220,7 +258,7 @@ fn recount(core: &mut Core) -> Result<(), StorageError> {
     for prefix in [keys::ENTRIES, keys::DATASETS] {
         for pair in kv.state.prefix(&[prefix]) {
             let (key, _) = pair?;
-            if !sound.contains(&key[..]) {
+            if !sound.contains(&key[..]) && !kept.contains(&key[..]) {
                 draft.delete(key.to_vec());
             }
         }

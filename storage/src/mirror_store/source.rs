@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use outpost_model::{Changed, Item};
 
-use super::{MirrorStore, keys};
+use super::{MirrorStore, keys, read};
 use crate::error::StorageError;
 use crate::feed_source::{FeedHead, FeedSource, StoredRecord};
 use crate::items::{self, IndexRow, ItemsRead};
@@ -46,14 +46,22 @@ impl FeedSource for MirrorStore {
         }
         // The log may have been cut under this read; its floor is raised before anything is deleted.
         let is_whole = self.inner.log_floor.load(Ordering::SeqCst) <= seq;
-        Ok(is_whole.then_some(changed))
+        // After a switch to another history the log is of that one, while the head is of the old one until the flush.
+        let is_of_head = self.visible().epoch == self.position().epoch;
+        Ok((is_whole && is_of_head).then_some(changed))
     }
 
     fn record(&self, subject: &Changed) -> Result<Option<StoredRecord>, StorageError> {
-        Ok(match subject {
-            Changed::Entry(key) => self.packed(key)?.map(|put| StoredRecord::Entry(Box::new(put))),
-            Changed::Dataset(name) => self.dataset(name)?.map(StoredRecord::Dataset),
-        })
+        let kv = self.reader();
+        let read = match subject {
+            Changed::Entry(key) => {
+                read::read_packed(key, kv).map(|put| put.map(|put| StoredRecord::Entry(Box::new(put))))
+            }
+            Changed::Dataset(name) => {
+                read::read_dataset(name, kv).map(|record| record.map(StoredRecord::Dataset))
+            }
+        };
+        self.reporting_damage(subject, read)
     }
 
     fn subject_of(&self, item: &Item) -> Result<Option<Changed>, StorageError> {

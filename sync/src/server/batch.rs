@@ -1,7 +1,8 @@
 //! One batch of a tail: everything that changed from one position to another, exactly.
 //!
 //! Owns exactness: a record that is read may be newer than the change that it is sent for, and then all changes up to
-//! its last one belong to the batch too. A batch that would grow beyond [`limits::SYNC_BATCH_BYTES_MAX`] is a gap.
+//! its last one belong to the batch too. A batch that would grow beyond [`limits::SYNC_BATCH_BYTES_MAX`] is a gap; one with a
+//! damaged record is an error, because a record that cannot be read is not a deletion.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use outpost_model::limits;
 use crate::frame;
 use crate::mutation::{Mutation, is_planted};
 use crate::record::{Record, subject_to_wire};
-use crate::source::{Source, StoreError};
+use crate::source::{Held, Source, StoreError};
 use crate::wire;
 
 const GROUPS_PER_READ: usize = 64;
@@ -122,7 +123,14 @@ impl Draft {
         while !rest.is_empty() {
             let records = source.records(rest, limits::SYNC_FRAME_BYTES_TARGET).await?;
             let (now, later) = rest.split_at(records.len().clamp(1, rest.len()));
-            for (subject, record) in now.iter().zip(records) {
+            for (subject, held) in now.iter().zip(records) {
+                let record = match held {
+                    Held::Record(record) => Some(record),
+                    Held::Absent => None,
+                    Held::Damaged if is_planted(Mutation::DamagedIsGone) => None,
+                    // Without it the batch is not what changed; it is fetched again, and then told.
+                    Held::Damaged => return Err(StoreError(format!("{subject:?} is damaged"))),
+                };
                 self.bytes += record.as_ref().map_or(0, Record::bytes);
                 let old = self.read.insert(subject.clone(), (seqs[subject], record));
                 self.bytes -= old.and_then(|(_, record)| record).map_or(0, |record| record.bytes());

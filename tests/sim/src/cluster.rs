@@ -16,7 +16,7 @@ use crate::content::Content;
 use crate::network::Network;
 use crate::node::Node;
 use crate::reader::{Nodes, World};
-use crate::state::State;
+use crate::state::{Damage, State};
 use crate::store::CrashPoint;
 use crate::truth::{Truth, short};
 use crate::webhooks::Webhooks;
@@ -311,7 +311,7 @@ impl Cluster {
         let one = self.random.usize(..self.count);
         let other = self.random.usize(..self.count);
         let network = Arc::clone(&self.network);
-        let what = self.random.u8(..13);
+        let what = self.random.u8(..17);
         self.truth.note(&format!("fault {what} at {one}, {other}"));
         match what {
             0 => network.change(one, other, |link| link.is_silent = true),
@@ -339,8 +339,36 @@ impl Cluster {
                     network.change(number, one, |link| link.is_silent = true);
                 }
             }
-            _ => self.crash(0, 8_000),
+            12 => self.crash(0, 8_000),
+            13 | 14 => self.damage(one),
+            15 => self.damage_all_but_origin(),
+            _ => self.scrub(),
         }
+    }
+
+    /// Some records of a replica cannot be read any more.
+    fn damage(&mut self, number: usize) {
+        let Some(running) = self.with(number, |node, _| node.running()).filter(|_| number > 0) else {
+            return;
+        };
+        for _ in 0..self.random.usize(1..4) {
+            let subject = self.content.lock().unwrap_or_else(PoisonError::into_inner).subject();
+            let damage = if self.random.bool() { Damage::Head } else { Damage::Body };
+            if running.store.damage(&subject, damage) {
+                self.truth.note(&format!("node {number} has a record with a damaged {damage:?}"));
+            }
+        }
+    }
+
+    /// The same at each replica, and another one cannot help.
+    fn damage_all_but_origin(&mut self) {
+        (1..self.count).for_each(|number| self.damage(number));
+    }
+
+    /// All nodes look for damage.
+    fn scrub(&self) {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().filter_map(Node::running).for_each(|running| running.store.scrub());
     }
 
     /// Everything is well again; all must become equal.
@@ -358,6 +386,7 @@ impl Cluster {
                 self.crash(number, 0);
             }
             self.start_due_all();
+            self.scrub();
             let healing = began.elapsed();
             if is_writing && healing > Duration::from_secs(2) {
                 self.tasks.drain(..2).for_each(|task| task.abort());
@@ -391,15 +420,15 @@ impl Cluster {
     /// Nodes that are not what the origin is, with what they say of it.
     fn differing(&self) -> Vec<String> {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole = |node: &Node| -> Option<(Position, crate::state::Digest)> {
+        let whole = |node: &Node| -> Option<(Position, crate::state::Digest, usize)> {
             let running = node.running()?;
-            Some(running.store.seen(|state| (state.position, state.digest())))
+            Some(running.store.seen(|state| (state.position, state.digest(), state.damaged().count())))
         };
         let origin = whole(&nodes[0]);
         let differing = nodes.iter().filter(|node| whole(node) != origin || origin.is_none());
         differing
             .map(|node| {
-                let position = whole(node).map_or("down".to_owned(), |(position, _)| short(&position));
+                let position = whole(node).map_or("down".to_owned(), |(position, ..)| short(&position));
                 let status = node.running().and_then(|running| running.board).map(|board| board.status());
                 format!("node {} at {position}, {:?}", node.number, status)
             })

@@ -5,9 +5,12 @@
 
 pub mod cluster;
 pub mod content;
+pub mod damage;
+pub mod log;
 pub mod network;
 pub mod node;
 pub mod reader;
+pub mod stage;
 pub mod state;
 pub mod store;
 pub mod truth;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::network::Network;
 use crate::node::Running;
-use crate::state::{Key, content_of, key_of};
+use crate::state::{Found, State, content_of, key_of};
 use crate::truth::{Told, Truth};
 
 /// How long a node waits for a reader.
@@ -49,8 +49,25 @@ pub struct World {
     pub count: usize,
 }
 
+/// What a record holds, with the position; an error when it cannot be read.
+fn look(state: &State, subject: &Changed) -> (Position, Result<Option<u128>, ()>) {
+    let key = key_of(subject);
+    let content = match state.read(&key) {
+        Found::Absent => Ok(None),
+        Found::Whole(record) => Ok(Some(content_of(&key, record))),
+        Found::Damaged => Err(()),
+    };
+    (state.position, content)
+}
+
 impl World {
-    fn ask(&self, node: usize, key: Key, demand: Demand, hops: usize) -> BoxFuture<'static, Option<Answer>> {
+    fn ask(
+        &self,
+        node: usize,
+        subject: Changed,
+        demand: Demand,
+        hops: usize,
+    ) -> BoxFuture<'static, Option<Answer>> {
         let world = self.clone();
         async move {
             let running = (world.nodes)(node)?;
@@ -62,18 +79,22 @@ impl World {
                 match decide(&demand, &here, tried) {
                     Decision::Serve => {
                         tokio::task::yield_now().await;
-                        let look = |state: &crate::state::State| {
-                            (state.position, state.get(&key).map(|record| content_of(&key, record)))
-                        };
-                        let (position, content) = running.store.seen(look);
+                        let (position, content) = running.store.seen(|state| look(state, &subject));
                         // A node that crashed meanwhile answers nobody.
                         (world.nodes)(node).filter(|now| Arc::ptr_eq(&now.store, &running.store))?;
+                        let Ok(content) = content else {
+                            // What cannot be read is asked for where it can, as it is here or later.
+                            running.store.met_damage(&subject);
+                            let demand = Demand { after: Some(position), ..demand };
+                            let asking = world.ask_upstream(&running, &subject, demand, hops);
+                            return tokio::time::timeout(LOOKUP, asking).await.ok().flatten();
+                        };
                         return Some(Answer { by: node, content, from, position, age: running.age() });
                     }
                     Decision::Wait if began.elapsed() >= WAIT => tried = Tried::Waited,
                     Decision::Wait => tokio::time::sleep(Duration::from_millis(20)).await,
                     Decision::AskUpstream => {
-                        let asking = world.ask_upstream(&running, &key, demand, hops);
+                        let asking = world.ask_upstream(&running, &subject, demand, hops);
                         if let Ok(Some(answer)) = tokio::time::timeout(LOOKUP, asking).await {
                             return Some(answer);
                         }
@@ -89,7 +110,7 @@ impl World {
     async fn ask_upstream(
         &self,
         running: &Running,
-        key: &Key,
+        subject: &Changed,
         demand: Demand,
         hops: usize,
     ) -> Option<Answer> {
@@ -101,7 +122,7 @@ impl World {
             if self.network.pass(running.node, *upstream, 100).await.is_err() {
                 continue;
             }
-            let Some(answer) = self.ask(*upstream, key.clone(), demand, hops + 1).await else { continue };
+            let Some(answer) = self.ask(*upstream, subject.clone(), demand, hops + 1).await else { continue };
             if self.network.pass(*upstream, running.node, 1_000).await.is_ok() {
                 return Some(Answer { age: answer.age.map(|age| age + asked.elapsed()), ..answer });
             }
@@ -115,11 +136,11 @@ impl World {
         loop {
             tokio::time::sleep(Duration::from_millis(random.u64(1..400))).await;
             let node = random.usize(..self.count);
-            let key = key_of(&subjects[random.usize(..subjects.len())]);
+            let subject = subjects[random.usize(..subjects.len())].clone();
             let age_max = (random.u8(..4) == 0).then(|| Duration::from_millis(random.u64(..5_000)));
             let demand = Demand { after: token.filter(|_| random.u8(..10) > 0), age_max };
             let asked = Instant::now();
-            let Some(answer) = self.ask(node, key.clone(), demand, 0).await else {
+            let Some(answer) = self.ask(node, subject.clone(), demand, 0).await else {
                 self.truth.note(&format!("client {client} is refused by node {node}"));
                 continue;
             };
@@ -128,7 +149,7 @@ impl World {
             }
             self.truth.told(&Told {
                 by: format!("node {node}, answered by {}", answer.by),
-                key,
+                key: key_of(&subject),
                 content: answer.content,
                 from: answer.from,
                 position: answer.position,

@@ -11,11 +11,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use outpost_model::items::{Changed, Item, ItemRange, RangeSum, SetHash};
 use outpost_model::{Epoch, Position};
-use outpost_sync::record::{Change, Record};
-use outpost_sync::source::{Batch, Source, Stage, StageError, StoreError, StoreHead, Target};
+use outpost_sync::record::Change;
+use outpost_sync::source::{Batch, Held, Source, Stage, StoreError, StoreHead, Target};
 use tokio::sync::{Notify, watch};
 
-use crate::state::{State, Step, key_of};
+use crate::damage::DamageLog;
+use crate::stage::MemStage;
+use crate::state::{Damage, Found, State, Step, key_of};
 use crate::truth::Truth;
 
 /// Where a node crashes.
@@ -56,16 +58,16 @@ impl CrashPoint {
     ];
 }
 
-struct Inner {
-    visible: State,
+pub(crate) struct Inner {
+    pub(crate) visible: State,
     durable: State,
     pending: VecDeque<Step>,
     /// Steps that were made visible, and those of them that are on disk.
     stepped: u64,
     flushed: u64,
     crash_at: Option<CrashPoint>,
-    is_dead: bool,
-    random: fastrand::Rng,
+    pub(crate) is_dead: bool,
+    pub(crate) random: fastrand::Rng,
     flush_ms_max: u64,
 }
 
@@ -80,10 +82,11 @@ pub struct MemStore {
     flush_wanted: Notify,
     flush_done: Notify,
     crashed: Notify,
+    damage: DamageLog,
     truth: Arc<Truth>,
 }
 
-fn dead() -> StoreError {
+pub(crate) fn dead() -> StoreError {
     StoreError("the node crashed".to_owned())
 }
 
@@ -116,6 +119,7 @@ impl MemStore {
             flush_wanted,
             flush_done,
             crashed,
+            damage: DamageLog::default(),
             truth,
         })
     }
@@ -174,7 +178,7 @@ impl MemStore {
         self.lock().crash_at = Some(point);
     }
 
-    fn crash_if(&self, inner: &mut Inner, point: CrashPoint) {
+    pub(crate) fn crash_if(&self, inner: &mut Inner, point: CrashPoint) {
         if inner.crash_at == Some(point) {
             inner.is_dead = true;
             self.crashed.notify_one();
@@ -185,6 +189,29 @@ impl MemStore {
     pub fn seen<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         let inner = self.lock();
         look(if self.is_origin { &inner.durable } else { &inner.visible })
+    }
+
+    /// Damages a record, if there is one that is on disk as it is seen; whether it was.
+    pub fn damage(&self, subject: &Changed, damage: Damage) -> bool {
+        let mut inner = self.lock();
+        let key = key_of(subject);
+        let at = inner.visible.written_at(&key);
+        let is_damaged = at.is_some() && at == inner.durable.written_at(&key);
+        if is_damaged {
+            inner.visible.damage(&key, damage);
+            inner.durable.damage(&key, damage);
+        }
+        is_damaged
+    }
+
+    /// Reads everything, so that what is damaged is fetched again.
+    pub fn scrub(&self) {
+        self.damage.scrub(&self.lock().visible);
+    }
+
+    /// A reader met a damaged record.
+    pub fn met_damage(&self, subject: &Changed) {
+        self.damage.report(subject);
     }
 
     /// What is on disk.
@@ -235,7 +262,7 @@ impl MemStore {
         if inner.is_dead { Err(dead()) } else { Ok(()) }
     }
 
-    fn step(&self, step: Step, before: CrashPoint, after: CrashPoint) -> Result<u64, StoreError> {
+    pub(crate) fn step(&self, step: Step, before: CrashPoint, after: CrashPoint) -> Result<u64, StoreError> {
         let mut inner = self.lock();
         self.crash_if(&mut inner, before);
         if inner.is_dead {
@@ -243,6 +270,7 @@ impl MemStore {
         }
         let was = inner.visible.position;
         inner.visible.step(&step);
+        self.damage.forget_healed(&inner.visible);
         inner.pending.push_back(step);
         inner.stepped += 1;
         if !self.is_origin {
@@ -281,7 +309,7 @@ impl MemStore {
     }
 
     /// Takes a while.
-    async fn pause(&self) -> Result<(), StoreError> {
+    pub(crate) async fn pause(&self) -> Result<(), StoreError> {
         let wait_ms = {
             let mut inner = self.lock();
             if inner.is_dead {
@@ -297,7 +325,7 @@ impl MemStore {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -325,33 +353,33 @@ impl Source for MemStore {
     async fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StoreError> {
         self.pause().await?;
         let inner = self.lock();
-        let reached = inner.durable.position.seq;
-        let changes = inner.durable.changes_after(seq, limit);
-        Ok(changes.map(|changes| changes.into_iter().filter(|(at, _)| *at <= reached).collect()))
+        Ok(inner.visible.log().after(seq, inner.visible.position.seq, limit))
     }
 
     async fn changed_since(&self, seq: u64) -> Result<Option<HashSet<Changed>>, StoreError> {
         self.pause().await?;
         let inner = self.lock();
-        // A history that is not on disk yet is nothing that changes of this one could be told from.
-        if inner.visible.position.epoch != inner.durable.position.epoch {
-            return Ok(None);
-        }
-        Ok(inner.visible.changed_since(seq))
+        let (visible, on_disk) = (inner.visible.position, inner.durable.position);
+        let is_told = seq <= visible.seq && visible.epoch == on_disk.epoch;
+        Ok(inner.visible.log().since(seq).filter(|_| is_told))
     }
 
-    async fn records(
-        &self,
-        subjects: &[Changed],
-        bytes_max: usize,
-    ) -> Result<Vec<Option<Record>>, StoreError> {
+    async fn records(&self, subjects: &[Changed], bytes_max: usize) -> Result<Vec<Held>, StoreError> {
         self.pause().await?;
         let inner = self.lock();
         let (mut records, mut bytes) = (Vec::new(), 0);
         for subject in subjects {
-            let record = inner.visible.get(&key_of(subject)).map(|record| (**record).clone());
-            bytes += record.as_ref().map_or(0, Record::bytes);
-            records.push(record);
+            let held = match inner.visible.read(&key_of(subject)) {
+                Found::Whole(record) => Held::Record((**record).clone()),
+                Found::Absent => Held::Absent,
+                Found::Damaged => Held::Damaged,
+            };
+            match &held {
+                Held::Record(record) => bytes += record.bytes(),
+                Held::Absent => {}
+                Held::Damaged => self.damage.report(subject),
+            }
+            records.push(held);
             if bytes > bytes_max {
                 break;
             }
@@ -398,7 +426,7 @@ impl Target for MemStore {
     async fn stage(&self, epoch: Epoch) -> Result<Box<dyn Stage>, StoreError> {
         self.pause().await?;
         let store = self.me.upgrade().ok_or_else(dead)?;
-        Ok(Box::new(MemStage { store, epoch, changes: Vec::new() }))
+        Ok(Box::new(MemStage::new(store, epoch)))
     }
 
     fn visible(&self) -> Position {
@@ -414,58 +442,13 @@ impl Target for MemStore {
         self.seen(|state| (state.position, state.left.clone()))
     }
 
-    fn damaged(&self, _max: usize) -> Vec<Changed> {
-        Vec::new()
+    fn damaged(&self, max: usize) -> Vec<Changed> {
+        self.damage.waiting(max)
     }
 
     async fn damage_news(&self) {
-        std::future::pending::<()>().await;
+        self.damage.news().await;
     }
 
     async fn room(&self) {}
-}
-
-struct MemStage {
-    store: Arc<MemStore>,
-    epoch: Epoch,
-    changes: Vec<Change>,
-}
-
-#[async_trait]
-impl Stage for MemStage {
-    async fn add(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
-        self.store.pause().await?;
-        let mut inner = self.store.lock();
-        self.store.crash_if(&mut inner, CrashPoint::Staging);
-        if inner.is_dead {
-            return Err(dead());
-        }
-        drop(inner);
-        self.changes.extend(changes);
-        Ok(())
-    }
-
-    fn holds(&self, subject: &Changed) -> bool {
-        self.changes.iter().any(|change| change.subject() == *subject)
-    }
-
-    async fn commit(
-        self: Box<Self>,
-        reached: Position,
-        expected: Option<SetHash>,
-        left: Vec<Epoch>,
-    ) -> Result<(), StageError> {
-        self.store.pause().await?;
-        let Self { store, epoch, changes } = *self;
-        let batch = Batch { epoch, changes, reached: Some(reached.seq), left };
-        let step = Step::Switch(batch);
-        let mut staged = store.lock().visible.clone();
-        staged.step(&step);
-        let found = staged.digest().set_hash;
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
-            return Err(StageError::Differs { expected, found });
-        }
-        store.step(step, CrashPoint::BeforeSwitch, CrashPoint::Switched)?;
-        Ok(store.pause().await?)
-    }
 }

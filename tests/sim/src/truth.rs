@@ -123,7 +123,7 @@ impl Truth {
         let mut inner = self.lock();
         let order = (inner.histories.len() - 1, state.position.seq);
         inner.states.insert(order, (state.digest(), now));
-        let (Step::Apply(batch) | Step::Switch(batch)) = step;
+        let (Step::Apply(batch) | Step::Switch(batch, _)) = step;
         for change in &batch.changes {
             let key = key_of(&change.subject());
             let content = state.get(&key).map(|record| content_of(&key, record));

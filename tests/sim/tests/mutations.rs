@@ -42,6 +42,7 @@ found! {
     a_token_of_an_unknown_history_that_counts_as_covered_is_found ForeignTokenIsCovered,
     following_a_node_adrift_is_found FollowsANodeAdrift,
     a_fill_that_drops_a_record_is_found FillDropsARecord,
+    a_damaged_record_that_is_told_as_gone_is_found DamagedIsGone,
     a_relay_that_forgets_the_id_is_found RelayForgetsTheId,
     a_relay_that_keeps_no_order_is_found RelayKeepsNoOrder,
 }

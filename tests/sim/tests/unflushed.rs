@@ -44,7 +44,7 @@ fn batch(epoch: Epoch, seq: u64) -> Batch {
 }
 
 fn disk(epoch: Epoch, seq: u64) -> State {
-    let mut disk = State::empty(epoch, 8);
+    let mut disk = State::empty(epoch, 400);
     disk.step(&Step::Apply(batch(epoch, seq)));
     disk
 }
@@ -71,4 +71,34 @@ async fn an_origin_in_a_history_that_readers_saw_left_is_refused_before_the_disk
     following.abort();
     assert_eq!(mirror.visible(), Position { epoch: new, seq: 20 });
     assert!(board.status().sessions > 1, "the origin was asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_in_the_old_history_is_told_nothing_of_the_new_one_before_it_is_on_disk() {
+    let (old, new) = (Epoch(1), Epoch(2));
+    let truth = Arc::new(Truth::new(false));
+    let network = Network::new(2, 7);
+    // Nothing is flushed here: on disk it stands at 50 in the old history, its log is of the new one and has 21 to 50.
+    let upstream = MemStore::open(0, false, disk(old, 50), 1, &truth);
+    for seq in 20..=50 {
+        upstream.apply(batch(new, seq)).await.unwrap();
+    }
+    assert_eq!(upstream.on_disk(|state| state.position), Position { epoch: old, seq: 50 });
+    let server = Server::new(upstream, Arc::new(Origin));
+    network.serve(0, Some(Host { server, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }));
+
+    let mirror = MemStore::open(1, false, disk(old, 20), 2, &truth);
+    let before = mirror.seen(State::digest);
+    let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
+    let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
+    let target: Arc<dyn Target> = Arc::clone(&mirror) as _;
+    let ways = vec![network.way(1, 0)];
+    let following = tokio::spawn(Follower::new(target, ways, Arc::clone(&board), freshness, 3).run());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    following.abort();
+    assert_eq!(
+        mirror.seen(|state| (state.position, state.digest())),
+        (Position { epoch: old, seq: 20 }, before)
+    );
+    assert!(board.status().sessions > 1, "the upstream was asked");
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::blob;
+use crate::feed_source::{FeedSource, StoredRecord};
 
 #[tokio::test]
 async fn a_batch_takes_effect_together_and_survives_a_restart() {
@@ -213,8 +214,9 @@ async fn what_is_sent_to_another_node_is_what_is_stored() {
     for body in [Vec::new(), b"{}".to_vec(), b"a".repeat(50_000), noise(50_000, 3)] {
         let stored = entry(&key, body.len() as u64 + 1, body);
         store.apply(batch(vec![put(stored.updated_at.0, &stored, Some("a"))])).unwrap();
-        let packed = store.packed(&key).unwrap().unwrap();
-        assert_eq!(packed, EntryPut { source: None, ..EntryPut::new(&stored, None).unwrap() });
+        let sent = FeedSource::record(&store, &Changed::Entry(key.clone())).unwrap().unwrap();
+        let StoredRecord::Entry(packed) = sent else { panic!("an entry is one") };
+        assert_eq!(*packed, EntryPut { source: None, ..EntryPut::new(&stored, None).unwrap() });
         assert_eq!(Some(packed.open().unwrap()), store.get(&key).unwrap());
     }
 }

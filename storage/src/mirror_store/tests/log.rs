@@ -3,6 +3,7 @@
 use super::super::draft::LogLimits;
 use super::super::load::load;
 use super::*;
+use crate::feed_source::FeedSource;
 
 fn with_limits(directory: &Path, records_max: u64, bytes_max: u64) -> MirrorStore {
     let (mut core, report) = load(directory, 1_000).unwrap();
@@ -123,4 +124,23 @@ async fn watchers_are_told_the_position_once_it_is_on_disk() {
     fill(&filled, 1..=3).await;
     assert_eq!(waiting.await.unwrap(), 3);
     assert_eq!(store.position().seq, 3);
+}
+
+#[tokio::test]
+async fn the_log_of_a_history_that_is_not_on_disk_yet_is_none_of_the_heads() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for history in 1..=20 {
+        let epoch = Epoch(history);
+        for seq in [20, 30] {
+            let stored = entry(&rows_of(&format!("u/h{history}"), "train"), seq, "{}");
+            let batch = batch(vec![put(seq, &stored, None)]);
+            store.apply(MirrorBatch { epoch, reached: Some(seq), ..batch }).unwrap();
+        }
+        // The position is published with the flush, which is seldom done already.
+        let told = store.changed_since(20).unwrap();
+        assert!(told.is_none() || FeedSource::head(&store).position.epoch == epoch, "in history {history}");
+    }
+    store.flushed().await.unwrap();
+    assert_eq!(store.changed_since(20).unwrap().map(|told| told.len()), Some(1));
 }
