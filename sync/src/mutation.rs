@@ -24,6 +24,8 @@ pub enum Mutation {
     FollowsANodeAdrift,
     FillDropsARecord,
     DamagedIsGone,
+    FillSendsWhatIsKnown,
+    CompareTellsWhatAgrees,
     RelayForgetsTheId,
     RelayKeepsNoOrder,
 }

@@ -7,6 +7,7 @@ use outpost_model::items::ItemRange;
 use outpost_model::limits;
 
 use crate::call::{Refusal, RefusalCode};
+use crate::mutation::{Mutation, is_planted};
 use crate::ranges;
 use crate::source::Source;
 use crate::wire;
@@ -18,7 +19,9 @@ pub(super) async fn compare(source: &dyn Source, request: &wire::Compare) -> Res
     ranges::check(&asked).map_err(|error| Refusal::new(RefusalCode::Malformed, error.to_string()))?;
     let sums = source.sums(&asked).await?;
     let differing: Vec<_> = std::iter::zip(std::iter::zip(&asked, &sums), &request.ranges)
-        .filter(|((_, sum), theirs)| !ranges::agrees(sum, theirs))
+        .filter(|((_, sum), theirs)| {
+            !ranges::agrees(sum, theirs) || is_planted(Mutation::CompareTellsWhatAgrees)
+        })
         .map(|((range, sum), _)| (range, sum))
         .collect();
     let parts_max = limits::SYNC_RANGES_MAX / differing.len().max(1);

@@ -68,6 +68,8 @@ struct Cluster {
     /// Whether the origin runs over its backup.
     is_restored: Arc<AtomicBool>,
     webhooks: Arc<Webhooks>,
+    /// So many changes there are at most before the replicas come.
+    commits: u64,
 }
 
 /// The backup of the origin that some seeds put back.
@@ -88,7 +90,9 @@ impl Cluster {
             truth.note(&format!("node {number} follows {upstreams:?}"));
             nodes.push(Node::new(number, upstreams, log_max, &mut random));
         }
-        let addresses = [6, 30, 90][random.usize(..3)];
+        // In some there is so much that a range has many items and a page is not all.
+        let is_large = seed % 10 == 4;
+        let addresses = if is_large { 700 } else { [6, 30, 90][random.usize(..3)] };
         let content = Arc::new(Mutex::new(Content::new(addresses, random.fork())));
         let is_restored: Arc<AtomicBool> = Arc::default();
         Self {
@@ -104,6 +108,7 @@ impl Cluster {
             tasks: Vec::new(),
             backup: if seed % 10 == 9 { Backup::Wanted } else { Backup::Never },
             is_restored,
+            commits: if is_large { 500 } else { 60 },
         }
     }
 
@@ -132,7 +137,7 @@ impl Cluster {
 
     /// Something is there when the replicas come.
     fn fill_origin(&mut self) {
-        let commits = self.random.u64(1..60);
+        let commits = self.random.u64(1..self.commits);
         let content = Arc::clone(&self.content);
         self.with(0, |node, (_, truth)| {
             let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
@@ -352,7 +357,11 @@ impl Cluster {
             return;
         };
         for _ in 0..self.random.usize(1..4) {
-            let subject = self.content.lock().unwrap_or_else(PoisonError::into_inner).subject();
+            // What changed last is what followers are told of next.
+            let last =
+                running.store.on_disk(|state| state.log().last().cloned()).filter(|_| self.random.bool());
+            let any = || self.content.lock().unwrap_or_else(PoisonError::into_inner).subject();
+            let subject = last.unwrap_or_else(any);
             let damage = if self.random.bool() { Damage::Head } else { Damage::Body };
             if running.store.damage(&subject, damage) {
                 self.truth.note(&format!("node {number} has a record with a damaged {damage:?}"));

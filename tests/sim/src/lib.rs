@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod content;
 pub mod damage;
 pub mod log;
+pub mod meter;
 pub mod network;
 pub mod node;
 pub mod reader;

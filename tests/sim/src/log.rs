@@ -70,6 +70,12 @@ impl Log {
         Some(changes)
     }
 
+    /// The subject that changed last.
+    #[must_use]
+    pub fn last(&self) -> Option<&Changed> {
+        self.entries.last_key_value().map(|(_, subject)| subject)
+    }
+
     /// What changed after `seq`; `None` when it does not reach back.
     #[must_use]
     pub fn since(&self, seq: u64) -> Option<HashSet<Changed>> {

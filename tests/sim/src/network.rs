@@ -17,6 +17,8 @@ use outpost_sync::wire::Message;
 use outpost_sync::{Call, CallError, Refusal, RefusalCode, Server, Upstream, frame};
 use tokio::sync::Notify;
 
+use crate::meter::Meter;
+use crate::store::MemStore;
 use crate::webhooks::Desk;
 
 /// How a link is.
@@ -82,6 +84,8 @@ impl Wire {
 pub struct Host {
     /// The feed.
     pub server: Arc<Server>,
+    /// What it is of.
+    pub store: Arc<MemStore>,
     /// Takes webhooks.
     pub desk: Arc<Desk>,
 }
@@ -151,10 +155,11 @@ impl Network {
         pass(&self.wire(from, to), bytes, &mut random).await
     }
 
-    /// The way from one node to another.
+    /// The way from one node to another, with the meter at its begin.
     #[must_use]
-    pub fn way(self: &Arc<Self>, from: usize, to: usize) -> Arc<dyn Upstream> {
-        Arc::new(Way { network: Arc::clone(self), from, to, name: format!("node {to}") })
+    pub fn way(self: &Arc<Self>, from: usize, to: usize, meter: &Arc<Meter>) -> Arc<dyn Upstream> {
+        let (network, meter) = (Arc::clone(self), Arc::clone(meter));
+        Arc::new(Way { network, from, to, name: format!("node {to}"), meter })
     }
 }
 
@@ -183,6 +188,7 @@ struct Way {
     from: usize,
     to: usize,
     name: String,
+    meter: Arc<Meter>,
 }
 
 #[async_trait]
@@ -199,15 +205,32 @@ impl Upstream for Way {
         let request = frame::encode(&request);
         pass(&network.wire(*from, *to), request.len(), &mut random).await?;
         let host = network.host(*to).ok_or_else(|| CallError::Lost("nobody listens".to_owned()))?;
+        self.meter.called(call, &host.store, &request);
+        let reading = Reading { call, meter: Arc::clone(&self.meter), upstream: Arc::clone(&host.store) };
         let request = frame::decode_one(&request).map_err(|error| CallError::Nonsense(error.to_string()))?;
         let answer = host.answer(call, request).await;
         pass(&back, 64, &mut random).await?;
         let frames = answer?;
         let network = Arc::clone(network);
-        let flow =
-            Flow { network, frames, pieces: VecDeque::new(), wire: back, cuts, random, is_over: false };
+        let flow = Flow {
+            network,
+            frames,
+            pieces: VecDeque::new(),
+            wire: back,
+            cuts,
+            random,
+            is_over: false,
+            reading,
+        };
         Ok(stream::unfold(flow, Flow::next).boxed())
     }
+}
+
+/// What is read.
+struct Reading {
+    call: Call,
+    meter: Arc<Meter>,
+    upstream: Arc<MemStore>,
 }
 
 /// An answer on its way.
@@ -219,6 +242,7 @@ struct Flow {
     cuts: u64,
     random: fastrand::Rng,
     is_over: bool,
+    reading: Reading,
 }
 
 impl Flow {
@@ -248,6 +272,8 @@ impl Flow {
     }
 
     fn cut_up(&mut self, frame: Bytes) {
+        let Reading { call, meter, upstream } = &self.reading;
+        meter.received(*call, upstream, &frame);
         let one_in = self.wire.now().garbles_one_in;
         let mut rest = frame;
         if one_in > 0 && self.random.u32(..one_in) == 0 {

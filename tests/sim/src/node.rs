@@ -14,6 +14,7 @@ use outpost_sync::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, W
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::meter::Meter;
 use crate::network::{Host, Network};
 use crate::state::State;
 use crate::store::MemStore;
@@ -165,7 +166,11 @@ impl Node {
         } else {
             let freshness = Arc::new(Freshness::new(wall));
             let board = Arc::new(StatusBoard::new(id, Arc::clone(&freshness)));
-            let ways: Vec<_> = self.upstreams.iter().map(|to| network.way(self.number, *to)).collect();
+            let meter = Arc::new(Meter::default());
+            meter.watch(&store, &board);
+            store.metered(&meter);
+            let ways: Vec<_> =
+                self.upstreams.iter().map(|to| network.way(self.number, *to, &meter)).collect();
             let disk = self.outbox.clone();
             let (store_too, webhooks) = (Arc::clone(&store), Arc::clone(webhooks));
             let outbox = MemOutbox::open(self.number, disk, store_too, webhooks, random.u64(..));
@@ -182,9 +187,9 @@ impl Node {
             running.freshness = Some(freshness);
             (board, Desk::Passing(passing))
         };
-        let source: Arc<dyn Source> = store;
-        network
-            .serve(self.number, Some(Host { server: Server::new(source, standing), desk: Arc::new(desk) }));
+        let source: Arc<dyn Source> = Arc::clone(&store) as _;
+        let server = Server::new(source, standing);
+        network.serve(self.number, Some(Host { server, store, desk: Arc::new(desk) }));
         *self.running.lock().expect("no holder panics") = Some(running);
     }
 

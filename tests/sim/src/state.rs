@@ -376,11 +376,10 @@ pub fn bytes_of(change: &Change) -> u64 {
 /// The same for a record.
 #[must_use]
 pub fn record_bytes(record: &Record) -> u64 {
-    let content = match record {
-        Record::Entry(entry) => entry.stored.len(),
-        Record::Dataset(_) => 0,
-    };
-    200 + content as u64
+    match record {
+        Record::Entry(entry) => 160 + entry.stored.len() as u64,
+        Record::Dataset(_) => 80,
+    }
 }
 
 /// When a change happened.

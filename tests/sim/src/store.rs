@@ -5,7 +5,7 @@
 //! crashes its node at one exact step.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use outpost_sync::source::{Batch, Held, Source, Stage, StoreError, StoreHead, Ta
 use tokio::sync::{Notify, watch};
 
 use crate::damage::DamageLog;
+use crate::meter::Meter;
 use crate::stage::MemStage;
 use crate::state::{Damage, Found, State, Step, key_of};
 use crate::truth::Truth;
@@ -83,6 +84,7 @@ pub struct MemStore {
     flush_done: Notify,
     crashed: Notify,
     damage: DamageLog,
+    meter: OnceLock<Arc<Meter>>,
     truth: Arc<Truth>,
 }
 
@@ -120,6 +122,7 @@ impl MemStore {
             flush_done,
             crashed,
             damage: DamageLog::default(),
+            meter: OnceLock::new(),
             truth,
         })
     }
@@ -214,6 +217,16 @@ impl MemStore {
         self.damage.report(subject);
     }
 
+    /// What was applied last, on disk or not.
+    pub fn as_seen<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock().visible)
+    }
+
+    /// A reconciliation that ends here is held to what it may cost.
+    pub fn metered(&self, meter: &Arc<Meter>) {
+        let _ = self.meter.set(Arc::clone(meter));
+    }
+
     /// What is on disk.
     pub fn on_disk<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.lock().durable)
@@ -270,6 +283,8 @@ impl MemStore {
         }
         let was = inner.visible.position;
         inner.visible.step(&step);
+        let is_reconciled =
+            matches!(step, Step::Switch(..)) || (was.seq == 0 && inner.visible.position.seq > 0);
         self.damage.forget_healed(&inner.visible);
         inner.pending.push_back(step);
         inner.stepped += 1;
@@ -279,6 +294,10 @@ impl MemStore {
         let number = inner.stepped;
         self.crash_if(&mut inner, after);
         drop(inner);
+        let excess = self.meter.get().filter(|_| is_reconciled).and_then(|meter| meter.ended());
+        if let Some(excess) = excess {
+            self.truth.violated(&format!("node {}: {excess}", self.node));
+        }
         self.flush_wanted.notify_one();
         Ok(number)
     }

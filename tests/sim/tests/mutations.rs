@@ -43,6 +43,8 @@ found! {
     following_a_node_adrift_is_found FollowsANodeAdrift,
     a_fill_that_drops_a_record_is_found FillDropsARecord,
     a_damaged_record_that_is_told_as_gone_is_found DamagedIsGone,
+    a_fill_that_sends_what_the_follower_has_is_found FillSendsWhatIsKnown,
+    a_comparison_that_tells_what_agrees_is_found CompareTellsWhatAgrees,
     a_relay_that_forgets_the_id_is_found RelayForgetsTheId,
     a_relay_that_keeps_no_order_is_found RelayKeepsNoOrder,
 }

@@ -55,8 +55,11 @@ async fn an_origin_in_a_history_that_readers_saw_left_is_refused_before_the_disk
     let truth = Arc::new(Truth::new(false));
     let network = Network::new(2, 7);
     let origin = MemStore::open(0, true, disk(old, 10), 1, &truth);
-    let server = Server::new(origin, Arc::new(Origin));
-    network.serve(0, Some(Host { server, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }));
+    let server = Server::new(Arc::clone(&origin) as _, Arc::new(Origin));
+    network.serve(
+        0,
+        Some(Host { server, store: origin, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }),
+    );
 
     // Nothing is flushed here: the disk stays in the old history.
     let mirror = MemStore::open(1, false, disk(old, 5), 2, &truth);
@@ -65,7 +68,7 @@ async fn an_origin_in_a_history_that_readers_saw_left_is_refused_before_the_disk
     let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
     let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
     let target: Arc<dyn Target> = Arc::clone(&mirror) as _;
-    let ways = vec![network.way(1, 0)];
+    let ways = vec![network.way(1, 0, &Arc::default())];
     let following = tokio::spawn(Follower::new(target, ways, Arc::clone(&board), freshness, 3).run());
     tokio::time::sleep(Duration::from_secs(60)).await;
     following.abort();
@@ -84,15 +87,18 @@ async fn a_follower_in_the_old_history_is_told_nothing_of_the_new_one_before_it_
         upstream.apply(batch(new, seq)).await.unwrap();
     }
     assert_eq!(upstream.on_disk(|state| state.position), Position { epoch: old, seq: 50 });
-    let server = Server::new(upstream, Arc::new(Origin));
-    network.serve(0, Some(Host { server, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }));
+    let server = Server::new(Arc::clone(&upstream) as _, Arc::new(Origin));
+    network.serve(
+        0,
+        Some(Host { server, store: upstream, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }),
+    );
 
     let mirror = MemStore::open(1, false, disk(old, 20), 2, &truth);
     let before = mirror.seen(State::digest);
     let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
     let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
     let target: Arc<dyn Target> = Arc::clone(&mirror) as _;
-    let ways = vec![network.way(1, 0)];
+    let ways = vec![network.way(1, 0, &Arc::default())];
     let following = tokio::spawn(Follower::new(target, ways, Arc::clone(&board), freshness, 3).run());
     tokio::time::sleep(Duration::from_secs(60)).await;
     following.abort();
