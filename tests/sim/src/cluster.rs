@@ -3,21 +3,25 @@
 //! Owns the course of a run: nodes start, the origin commits, readers read, faults strike; then everything is healed and
 //! all nodes must become equal within a bound of the simulated time.
 
+mod faults;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outpost_model::{Epoch, Position};
+use outpost_sync::source::Batch;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::content::Content;
+use crate::feed::DATABASE_LOG_MAX;
 use crate::network::Network;
-use crate::node::Node;
+use crate::node::{Kind, Node};
 use crate::reader::{Nodes, World};
-use crate::state::{Damage, State};
-use crate::store::CrashPoint;
+use crate::state::{State, Step};
+use crate::store::MemStore;
 use crate::truth::{Truth, short};
 use crate::webhooks::Webhooks;
 
@@ -68,8 +72,11 @@ struct Cluster {
     /// Whether the origin runs over its backup.
     is_restored: Arc<AtomicBool>,
     webhooks: Arc<Webhooks>,
-    /// So many changes there are at most before the replicas come.
-    commits: u64,
+    /// The first so many nodes are origins.
+    primaries: usize,
+    /// What they share.
+    database: Option<Arc<MemStore>>,
+    log_max: usize,
 }
 
 /// The backup of the origin that some seeds put back.
@@ -82,18 +89,36 @@ enum Backup {
 impl Cluster {
     fn new(seed: u64, truth: &Arc<Truth>) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let count = random.usize(2..=5);
+        let primaries = if seed % 5 == 2 { 2 } else { 1 };
+        let count = random.usize(2..=5).max(primaries + 1);
         let log_max = [8, 40, 400][random.usize(..3)];
-        let mut nodes = vec![Node::new(0, Vec::new(), log_max, &mut random)];
-        for number in 1..count {
-            let upstreams = upstreams_of(number, count, &mut random);
-            truth.note(&format!("node {number} follows {upstreams:?}"));
-            nodes.push(Node::new(number, upstreams, log_max, &mut random));
-        }
         // In some there is so much that a range has many items and a page is not all.
         let is_large = seed % 10 == 4;
         let addresses = if is_large { 700 } else { [6, 30, 90][random.usize(..3)] };
-        let content = Arc::new(Mutex::new(Content::new(addresses, random.fork())));
+        let mut content = Content::new(addresses, random.fork());
+        let commits = random.u64(1..if is_large { 500 } else { 60 });
+        let epoch = Epoch(random.u128(1..));
+        let full_log_max = if primaries > 1 { DATABASE_LOG_MAX } else { log_max };
+        let authority = filled(State::empty(epoch, full_log_max), commits, &mut content);
+        truth.began(&authority);
+        let database =
+            (primaries > 1).then(|| MemStore::open(count, true, authority.clone(), random.u64(..), truth));
+        let mut nodes = Vec::new();
+        for number in 0..count {
+            let kind = match &database {
+                None if number == 0 => Kind::Origin,
+                Some(database) if number < primaries => Kind::Sharing(Arc::clone(database)),
+                _ => Kind::Replica(upstreams_of(number, count, primaries, &mut random)),
+            };
+            if let Kind::Replica(upstreams) = &kind {
+                truth.note(&format!("node {number} follows {upstreams:?}"));
+            }
+            nodes.push(Node::new(number, kind, log_max, &mut random));
+        }
+        if database.is_none() {
+            nodes[0].disk = authority;
+        }
+        let content = Arc::new(Mutex::new(content));
         let is_restored: Arc<AtomicBool> = Arc::default();
         Self {
             webhooks: Webhooks::new(Arc::clone(&content), Arc::clone(&is_restored), truth),
@@ -108,12 +133,13 @@ impl Cluster {
             tasks: Vec::new(),
             backup: if seed % 10 == 9 { Backup::Wanted } else { Backup::Never },
             is_restored,
-            commits: if is_large { 500 } else { 60 },
+            primaries,
+            database,
+            log_max,
         }
     }
 
     async fn live(mut self) {
-        self.fill_origin();
         for node in 0..self.count {
             self.start(node);
         }
@@ -121,6 +147,9 @@ impl Cluster {
         self.tasks.push(tokio::spawn(writing));
         let telling = self.tell_of_news();
         self.tasks.push(tokio::spawn(telling));
+        if let Some(database) = self.database.clone() {
+            self.tasks.push(tokio::spawn(database.flush_for_ever()));
+        }
         self.read();
         self.suffer().await;
         self.heal().await;
@@ -133,23 +162,6 @@ impl Cluster {
     fn with<T>(&self, number: usize, act: impl FnOnce(&mut Node, (&Arc<Network>, &Arc<Truth>)) -> T) -> T {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut nodes[number], (&self.network, &self.truth))
-    }
-
-    /// Something is there when the replicas come.
-    fn fill_origin(&mut self) {
-        let commits = self.random.u64(1..self.commits);
-        let content = Arc::clone(&self.content);
-        self.with(0, |node, (_, truth)| {
-            let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
-            for seq in 1..=commits {
-                let changes = content.changes(&node.disk, seq, 1_699_000_000_000 + seq);
-                let epoch = node.disk.position.epoch;
-                let batch =
-                    outpost_sync::source::Batch { epoch, changes, reached: Some(seq), left: Vec::new() };
-                node.disk.step(&crate::state::Step::Apply(batch));
-            }
-            truth.began(&node.disk);
-        });
     }
 
     fn start(&mut self, number: usize) {
@@ -175,6 +187,7 @@ impl Cluster {
 
     fn write(&mut self) -> impl Future<Output = ()> + Send + 'static {
         let (nodes, content) = (Arc::clone(&self.nodes), Arc::clone(&self.content));
+        let database = self.database.clone();
         let is_restored = Arc::clone(&self.is_restored);
         let mut random = self.random.fork();
         let gap_ms_max = [5, 50, 500, 5_000][random.usize(..4)];
@@ -182,13 +195,14 @@ impl Cluster {
             loop {
                 sleep(Duration::from_millis(random.u64(0..=gap_ms_max))).await;
                 let nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(origin) = nodes[0].running() else { continue };
+                let origin = database.clone().or_else(|| nodes[0].running().map(|running| running.store));
+                let Some(origin) = origin else { continue };
                 if is_restored.load(Ordering::SeqCst) {
                     continue;
                 }
                 let now_ms = outpost_sync::WallClock::now_ms(&*nodes[0].wall);
                 let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = origin.store.commit(|state, seq| content.changes(state, seq, now_ms));
+                let _ = origin.commit(|state, seq| content.changes(state, seq, now_ms));
             }
         }
     }
@@ -254,7 +268,9 @@ impl Cluster {
             self.down.iter().filter(|(back, _)| *back <= now).map(|(_, node)| *node).collect();
         self.down.retain(|(back, _)| *back > now);
         for number in due {
-            if number == 0 && !self.restore_origin() && self.random.u8(..3) == 0 {
+            if self.database.is_some() {
+                self.lose_disk(number);
+            } else if number == 0 && !self.restore_origin() && self.random.u8(..3) == 0 {
                 self.rebuild_origin();
             }
             self.start(number);
@@ -290,6 +306,14 @@ impl Cluster {
         is_older
     }
 
+    /// Now and then a primary that shares its authority comes back with an empty mirror.
+    fn lose_disk(&mut self, number: usize) {
+        if number < self.primaries && self.random.u8(..3) == 0 {
+            let log_max = self.log_max;
+            self.with(number, |node, _| node.lose_disk(log_max));
+        }
+    }
+
     fn back_up_origin(&mut self) {
         if matches!(self.backup, Backup::Wanted)
             && let Some(origin) = self.with(0, |node, _| node.running())
@@ -312,74 +336,6 @@ impl Cluster {
         });
     }
 
-    fn strike(&mut self) {
-        let one = self.random.usize(..self.count);
-        let other = self.random.usize(..self.count);
-        let network = Arc::clone(&self.network);
-        let what = self.random.u8(..17);
-        self.truth.note(&format!("fault {what} at {one}, {other}"));
-        match what {
-            0 => network.change(one, other, |link| link.is_silent = true),
-            1 => network.change(one, other, |link| link.is_refused = true),
-            2 => network.change(one, other, |link| link.cuts += 1),
-            3 => network.change(one, other, |link| link.garbles_one_in = 20),
-            4 => network.change(one, other, |link| link.delay_ms_max = 400),
-            5 => network.change(one, other, |link| link.bytes_per_ms = 5),
-            6 => network.heal(),
-            7 => self.crash(one, 3_000),
-            8 | 9 => {
-                let point = CrashPoint::ALL[self.random.usize(..CrashPoint::ALL.len())];
-                let running = self.with(one, |node, _| node.running());
-                if let Some(running) = running {
-                    running.store.arm(point);
-                }
-            }
-            10 => {
-                let ms = self.random.i64(-100_000..100_000);
-                self.with(one, |node, _| node.wall.jump(ms));
-            }
-            11 => {
-                for number in (0..self.count).filter(|number| *number != one) {
-                    network.change(one, number, |link| link.is_silent = true);
-                    network.change(number, one, |link| link.is_silent = true);
-                }
-            }
-            12 => self.crash(0, 8_000),
-            13 | 14 => self.damage(one),
-            15 => self.damage_all_but_origin(),
-            _ => self.scrub(),
-        }
-    }
-
-    /// Some records of a replica cannot be read any more.
-    fn damage(&mut self, number: usize) {
-        let Some(running) = self.with(number, |node, _| node.running()).filter(|_| number > 0) else {
-            return;
-        };
-        for _ in 0..self.random.usize(1..4) {
-            // What changed last is what followers are told of next.
-            let last =
-                running.store.on_disk(|state| state.log().last().cloned()).filter(|_| self.random.bool());
-            let any = || self.content.lock().unwrap_or_else(PoisonError::into_inner).subject();
-            let subject = last.unwrap_or_else(any);
-            let damage = if self.random.bool() { Damage::Head } else { Damage::Body };
-            if running.store.damage(&subject, damage) {
-                self.truth.note(&format!("node {number} has a record with a damaged {damage:?}"));
-            }
-        }
-    }
-
-    /// The same at each replica, and another one cannot help.
-    fn damage_all_but_origin(&mut self) {
-        (1..self.count).for_each(|number| self.damage(number));
-    }
-
-    /// All nodes look for damage.
-    fn scrub(&self) {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes.iter().filter_map(Node::running).for_each(|running| running.store.scrub());
-    }
-
     /// Everything is well again; all must become equal.
     async fn heal(&mut self) {
         self.truth.note("healed");
@@ -387,6 +343,8 @@ impl Cluster {
             self.crash(0, 0);
         }
         self.network.heal();
+        (0..self.primaries)
+            .for_each(|number| self.with(number, |node, _| node.is_cut.store(false, Ordering::SeqCst)));
         // A crash that still waits for its step may come.
         let began = Instant::now();
         let mut is_writing = true;
@@ -433,7 +391,10 @@ impl Cluster {
             let running = node.running()?;
             Some(running.store.seen(|state| (state.position, state.digest(), state.damaged().count())))
         };
-        let origin = whole(&nodes[0]);
+        let origin = match &self.database {
+            Some(database) => Some(database.on_disk(|state| (state.position, state.digest(), 0))),
+            None => whole(&nodes[0]),
+        };
         let differing = nodes.iter().filter(|node| whole(node) != origin || origin.is_none());
         differing
             .map(|node| {
@@ -445,9 +406,22 @@ impl Cluster {
     }
 }
 
-/// Some others in any order, at least one of them nearer to the origin.
-fn upstreams_of(number: usize, count: usize, random: &mut fastrand::Rng) -> Vec<usize> {
-    let mut upstreams: Vec<usize> = (0..count).filter(|other| *other != number && random.bool()).collect();
+/// The state after so many commits.
+fn filled(mut state: State, commits: u64, content: &mut Content) -> State {
+    for seq in 1..=commits {
+        let changes = content.changes(&state, seq, 1_699_000_000_000 + seq);
+        let epoch = state.position.epoch;
+        state.step(&Step::Apply(Batch { epoch, changes, reached: Some(seq), left: Vec::new() }));
+    }
+    state
+}
+
+/// Some others in any order, at least one of them nearer to the origin, and the first replica with all origins.
+fn upstreams_of(number: usize, count: usize, primaries: usize, random: &mut fastrand::Rng) -> Vec<usize> {
+    let is_first = number == primaries && primaries > 1;
+    let mut is_wanted = |other: usize| random.bool() || (is_first && other < primaries);
+    let mut upstreams: Vec<usize> =
+        (0..count).filter(|other| *other != number && is_wanted(*other)).collect();
     if !upstreams.iter().any(|other| *other < number) {
         upstreams.push(random.usize(..number));
     }

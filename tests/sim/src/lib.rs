@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod content;
 pub mod damage;
+pub mod feed;
 pub mod log;
 pub mod meter;
 pub mod network;

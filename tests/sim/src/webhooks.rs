@@ -49,6 +49,8 @@ pub struct Webhooks {
     book: Mutex<Book>,
     content: Arc<Mutex<Content>>,
     is_restored: Arc<AtomicBool>,
+    /// One webhook at a time is looked up, applied and marked, at whichever primary.
+    alone: tokio::sync::Mutex<()>,
     truth: Arc<Truth>,
 }
 
@@ -56,7 +58,8 @@ impl Webhooks {
     /// None so far. What they change is made by `content`; while `is_restored` the primary takes none.
     #[must_use]
     pub fn new(content: Arc<Mutex<Content>>, is_restored: Arc<AtomicBool>, truth: &Arc<Truth>) -> Arc<Self> {
-        Arc::new(Self { book: Mutex::default(), content, is_restored, truth: Arc::clone(truth) })
+        let alone = tokio::sync::Mutex::default();
+        Arc::new(Self { book: Mutex::default(), content, is_restored, alone, truth: Arc::clone(truth) })
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -225,21 +228,27 @@ pub enum Desk {
 /// The primary's; see the module.
 pub struct OriginDesk {
     store: Arc<MemStore>,
+    /// Where it commits to: the same store, or a database that other primaries share.
+    authority: Arc<MemStore>,
     wall: Arc<dyn WallClock>,
     webhooks: Arc<Webhooks>,
-    alone: tokio::sync::Mutex<()>,
 }
 
 impl OriginDesk {
-    /// Commits to `store`.
+    /// Of the node of `store`, commits to `authority`.
     #[must_use]
-    pub fn new(store: Arc<MemStore>, wall: Arc<dyn WallClock>, webhooks: Arc<Webhooks>) -> Self {
-        Self { store, wall, webhooks, alone: tokio::sync::Mutex::new(()) }
+    pub fn new(
+        store: Arc<MemStore>,
+        authority: Arc<MemStore>,
+        wall: Arc<dyn WallClock>,
+        webhooks: Arc<Webhooks>,
+    ) -> Self {
+        Self { store, authority, wall, webhooks }
     }
 
     async fn take(&self, relay: &Relay, datasets: &[DatasetName]) -> Result<Taken, StoreError> {
-        let _alone = self.alone.lock().await;
-        let Self { store, webhooks, .. } = self;
+        let Self { store, authority, webhooks, .. } = self;
+        let _alone = webhooks.alone.lock().await;
         let number = number_of(&relay.body);
         if webhooks.book().ids.contains(&relay.id) {
             return Ok(Taken::Ignored);
@@ -249,7 +258,7 @@ impl OriginDesk {
             return Ok(Taken::Later("the primary runs over a backup".to_owned()));
         }
         let now_ms = self.wall.now_ms();
-        let committed = store.commit_durably(|_, seq| {
+        let committed = authority.commit_durably(|_, seq| {
             let mut content = webhooks.content.lock().unwrap_or_else(PoisonError::into_inner);
             let record = |name: &DatasetName| content.record(Changed::Dataset(name.clone()), now_ms);
             datasets.iter().map(record).map(|record| Change::Put(seq, record)).collect()
