@@ -43,7 +43,13 @@ impl Worker {
         };
         let seq = course.latest;
         let fetched = page.found.into_iter().map(|document| (document, seq)).collect();
-        self.commit(course, fetched, Vec::new(), true).await
+        if course.scan.is_some() {
+            return self.commit(course, fetched, Vec::new(), true).await;
+        }
+        // The position moves with nothing else: then the log of a mirror that reaches it for the first time begins there.
+        // What was deleted before is in no scan, and whoever follows from before must not take the log for whole.
+        self.commit(course, fetched, Vec::new(), false).await?;
+        self.commit(course, Vec::new(), Vec::new(), true).await
     }
 
     /// Deletes what the mirror has between `after` and the end of the page that is not on it.

@@ -51,6 +51,23 @@ async fn a_key_deleted_and_created_again_is_there_with_its_new_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_was_just_filled_tells_no_changes_from_before() {
+    let Some(mut one) = Site::new().await else { return };
+    one.responses().insert_many([written("a", "1"), written("b", "1")]).await.unwrap();
+    one.start().await;
+    let before = one.caught_up().await;
+    one.responses().delete_one(filter("b")).await.unwrap();
+    let mut two = one.beside().await;
+    two.start().await;
+    let after = two.caught_up().await;
+    assert!(before.seq < after.seq && before.epoch == after.epoch);
+    // It never had "b", and cannot tell a follower of the other primary that it is gone.
+    assert_eq!(two.mirror().changes_after(before.seq, 9).unwrap(), None);
+    two.stop().await;
+    one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_position_contains_whole_transactions_and_all_before_them() {
     let Some(mut site) = Site::new().await else { return };
     site.start().await;
