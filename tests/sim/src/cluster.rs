@@ -4,7 +4,9 @@
 //! all nodes must become equal within a bound of the simulated time.
 
 mod faults;
+mod plan;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use self::plan::Theme;
 use crate::content::Content;
 use crate::feed::DATABASE_LOG_MAX;
 use crate::network::Network;
@@ -72,6 +75,7 @@ struct Cluster {
     /// Whether the origin runs over its backup.
     is_restored: Arc<AtomicBool>,
     webhooks: Arc<Webhooks>,
+    theme: Theme,
     /// The first so many nodes are origins.
     primaries: usize,
     /// What they share.
@@ -90,13 +94,15 @@ impl Cluster {
     fn new(seed: u64, truth: &Arc<Truth>) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let primaries = if seed % 5 == 2 { 2 } else { 1 };
-        let count = random.usize(2..=5).max(primaries + 1);
+        let theme = Theme::of(seed);
+        let replicas_min = if theme == Theme::SlowLinks { 1 } else { 2 };
+        let count = random.usize(2..=5).max(primaries + replicas_min);
         let log_max = [8, 40, 400][random.usize(..3)];
         // In some there is so much that a range has many items and a page is not all.
         let is_large = seed % 10 == 4;
-        let addresses = if is_large { 700 } else { [6, 30, 90][random.usize(..3)] };
+        let addresses = if is_large { 900 } else { [6, 30, 90][random.usize(..3)] };
         let mut content = Content::new(addresses, random.fork());
-        let commits = random.u64(1..if is_large { 500 } else { 60 });
+        let commits = if is_large { random.u64(600..1_000) } else { random.u64(1..60) };
         let epoch = Epoch(random.u128(1..));
         let full_log_max = if primaries > 1 { DATABASE_LOG_MAX } else { log_max };
         let authority = filled(State::empty(epoch, full_log_max), commits, &mut content);
@@ -108,12 +114,22 @@ impl Cluster {
             let kind = match &database {
                 None if number == 0 => Kind::Origin,
                 Some(database) if number < primaries => Kind::Sharing(Arc::clone(database)),
-                _ => Kind::Replica(upstreams_of(number, count, primaries, &mut random)),
+                _ if theme.is_deep() => Kind::Replica(each_other(number, count, primaries, &mut random)),
+                _ => {
+                    let mut upstreams = upstreams_of(number, count, primaries, &mut random);
+                    let last = count - 1;
+                    if theme == Theme::LeftBehind && number != last && !upstreams.contains(&last) {
+                        upstreams.push(last);
+                    }
+                    Kind::Replica(upstreams)
+                }
             };
             if let Kind::Replica(upstreams) = &kind {
                 truth.note(&format!("node {number} follows {upstreams:?}"));
             }
-            nodes.push(Node::new(number, kind, log_max, &mut random));
+            let mut node = Node::new(number, kind, log_max, &mut random);
+            node.is_slow = theme == Theme::SlowDisks && number >= primaries;
+            nodes.push(node);
         }
         if database.is_none() {
             nodes[0].disk = authority;
@@ -133,6 +149,7 @@ impl Cluster {
             tasks: Vec::new(),
             backup: if seed % 10 == 9 { Backup::Wanted } else { Backup::Never },
             is_restored,
+            theme,
             primaries,
             database,
             log_max,
@@ -243,17 +260,22 @@ impl Cluster {
 
     /// Faults for a while.
     async fn suffer(&mut self) {
-        let end = Instant::now() + Duration::from_secs(self.random.u64(5..40));
+        let end = Instant::now() + Duration::from_secs(self.random.u64(self.theme.seconds_min()..40));
         let gap_ms_max = [300, 2_000, 6_000][self.random.usize(..3)];
         let mut next = Instant::now();
+        let mut plan = VecDeque::from(self.plan(end));
         while Instant::now() < end {
-            let due = self.down.iter().map(|(back, _)| *back).min().unwrap_or(end).min(next);
+            let planned = plan.front().map_or(end, |(at, _)| *at);
+            let due = self.down.iter().map(|(back, _)| *back).min().unwrap_or(end).min(next).min(planned);
             tokio::select! {
                 biased;
                 Some(number) = self.crashes.1.recv() => self.crash(number, 3_000),
                 () = tokio::time::sleep_until(due) => {}
             }
             let now = Instant::now();
+            while let Some((_, act)) = plan.pop_front_if(|(at, _)| *at <= now) {
+                self.act(act);
+            }
             if now >= next {
                 self.back_up_origin();
                 self.strike();
@@ -414,6 +436,16 @@ fn filled(mut state: State, commits: u64, content: &mut Content) -> State {
         state.step(&Step::Apply(Batch { epoch, changes, reached: Some(seq), left: Vec::new() }));
     }
     state
+}
+
+/// Other replicas first; only the first replica has an origin besides.
+fn each_other(number: usize, count: usize, primaries: usize, random: &mut fastrand::Rng) -> Vec<usize> {
+    let mut upstreams: Vec<usize> = (primaries..count).filter(|other| *other != number).collect();
+    random.shuffle(&mut upstreams);
+    if number == primaries {
+        upstreams.extend(0..primaries);
+    }
+    upstreams
 }
 
 /// Some others in any order, at least one of them nearer to the origin, and the first replica with all origins.

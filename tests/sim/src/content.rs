@@ -10,6 +10,9 @@ use outpost_sync::record::{Change, EntryRecord, Record};
 
 use crate::state::{State, key_of};
 
+/// From so many addresses on none is hot and content is long.
+const MANY: usize = 500;
+
 /// Addresses and the counter of contents.
 pub struct Content {
     subjects: Vec<Changed>,
@@ -39,6 +42,10 @@ impl Content {
         let mut content = Self { subjects, number: 0, random, hot_percent: 0, bytes_max: 0 };
         content.hot_percent = [0, 0, 50, 95][content.random.usize(..4)];
         content.bytes_max = [16, 300, 3_000][content.random.usize(..3)];
+        if addresses > MANY {
+            // What is sent in vain shows by its content.
+            (content.hot_percent, content.bytes_max) = (0, 3_000);
+        }
         content
     }
 

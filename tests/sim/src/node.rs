@@ -22,6 +22,9 @@ use crate::store::MemStore;
 use crate::truth::Truth;
 use crate::webhooks::{Desk, MemOutbox, OriginDesk, OutboxDisk, Webhooks};
 
+/// How long a flush of a slow disk takes at most.
+const SLOW_FLUSH_MS_MAX: u64 = 3_000;
+
 /// The clock on a node's wall.
 pub struct Wall {
     began: Instant,
@@ -133,6 +136,8 @@ pub struct Node {
     /// Its clock.
     pub wall: Arc<Wall>,
     kind: Kind,
+    /// Whether its disk is slow.
+    pub is_slow: bool,
     /// Whether it cannot reach its database.
     pub is_cut: Arc<AtomicBool>,
     /// What a crash leaves.
@@ -152,6 +157,7 @@ impl Node {
             number,
             wall: Wall::new(random),
             kind,
+            is_slow: false,
             is_cut: Arc::default(),
             disk: State::empty(epoch, log_max),
             outbox: OutboxDisk::default(),
@@ -188,6 +194,9 @@ impl Node {
     ) {
         let is_origin = matches!(self.kind, Kind::Origin);
         let store = MemStore::open(self.number, is_origin, self.disk.clone(), random.u64(..), truth);
+        if self.is_slow {
+            store.slow_down(SLOW_FLUSH_MS_MAX);
+        }
         let id = NodeId(random.u128(1..));
         truth.note(&format!("node {} starts at {}", self.number, crate::truth::short(&self.disk.position)));
         self.tasks = vec![tokio::spawn(Arc::clone(&store).flush_for_ever())];

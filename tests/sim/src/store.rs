@@ -127,6 +127,11 @@ impl MemStore {
         })
     }
 
+    /// Its disk takes up to so long for a flush.
+    pub fn slow_down(&self, flush_ms_max: u64) {
+        self.lock().flush_ms_max = flush_ms_max;
+    }
+
     /// Brings what is visible to the disk.
     pub async fn flush_for_ever(self: Arc<Self>) {
         loop {
