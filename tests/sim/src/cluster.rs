@@ -118,8 +118,9 @@ impl Cluster {
                 _ => {
                     let mut upstreams = upstreams_of(number, count, primaries, &mut random);
                     let last = count - 1;
-                    if theme == Theme::LeftBehind && number != last && !upstreams.contains(&last) {
-                        upstreams.push(last);
+                    if theme == Theme::LeftBehind && number != last {
+                        upstreams.retain(|upstream| *upstream != last);
+                        upstreams.insert(0, last);
                     }
                     Kind::Replica(upstreams)
                 }

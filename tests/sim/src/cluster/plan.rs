@@ -13,7 +13,7 @@ use super::Cluster;
 /// What is arranged in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Theme {
-    /// The last node, which all know, stays in a history that the others leave, then the origin goes.
+    /// The last node, which all others prefer, stays in a history that the others leave, then the origin goes.
     LeftBehind,
     /// All links are slow from the begin on.
     SlowLinks,
@@ -37,7 +37,7 @@ pub(super) enum Act {
 impl Theme {
     /// How long it takes at least, in s.
     pub(super) fn seconds_min(self) -> u64 {
-        if self == Self::LeftBehind { 18 } else { 5 }
+        if self == Self::LeftBehind { 15 } else { 5 }
     }
 
     /// Whether replicas follow each other rather than the origin.
@@ -65,7 +65,7 @@ impl Cluster {
             Theme::LeftBehind if self.database.is_none() => vec![
                 (after(1_500), Act::Isolate(replica)),
                 (after(2_000), Act::ChangeHistory),
-                (after(9_000), Act::Rejoin(replica)),
+                (after(6_000), Act::Rejoin(replica)),
             ],
             Theme::SlowLinks => vec![(now, Act::Slow)],
             Theme::OriginGoes => vec![
