@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::frame::Decoder;
 use crate::record::Record;
-use crate::source::StoreHead;
+use crate::source::{Held, StoreHead};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -64,16 +64,16 @@ impl Source for Scripted {
         Ok(self.log(seq).map(|log| log.into_iter().map(|(_, subject)| subject).collect()))
     }
 
-    async fn records(&self, subjects: &[Changed], _: usize) -> Result<Vec<Option<Record>>, StoreError> {
+    async fn records(&self, subjects: &[Changed], _: usize) -> Result<Vec<Held>, StoreError> {
         self.records_read.fetch_add(subjects.len(), Ordering::SeqCst);
         let record = |subject: &Changed| match subject {
-            Changed::Dataset(dataset) => Some(Record::Dataset(DatasetRecord {
+            Changed::Dataset(dataset) => Held::Record(Record::Dataset(DatasetRecord {
                 dataset: dataset.clone(),
                 revision: Revision::new("r1").unwrap(),
                 visibility: Visibility::Public,
                 checked_at: TimestampMs(1),
             })),
-            Changed::Entry(_) => None,
+            Changed::Entry(_) => Held::Absent,
         };
         Ok(subjects.iter().map(record).collect())
     }
