@@ -145,6 +145,7 @@ pub async fn watchers_are_told_the_latest_seq(subject: &mut dyn Subject) {
 
 pub async fn the_position_survives_a_restart(subject: &mut dyn Subject) {
     let authority = subject.authority();
+    wait_until_it_follows(subject).await;
     authority.publish("u/d", "r1").await;
     let claim = authority.claim_now().await;
     authority.store(&claim, success(&claim, &["default"], "{}")).await;

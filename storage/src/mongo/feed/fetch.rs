@@ -2,7 +2,9 @@
 //!
 //! Owns what becomes of every document: a response that a reader can ask for is mirrored, one of a kind that no
 //! endpoint of this version serves stays where it is, one that cannot be read is put in quarantine under its `_id` with
-//! the reason. Reads see everything that the stream has told of, also at a member that has just become the primary.
+//! the reason. Reads see the state at the time that the stream has told of, neither more nor less, so that two nodes that
+//! follow the same database have the same at the same position. Where the server no longer has that state, as after
+//! minutes without it, they see a later one and say how late.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
@@ -12,17 +14,25 @@ use outpost_model::graph::STEPS;
 use outpost_model::{ArtifactKey, DatasetName, limits};
 
 use super::error::FeedError;
-use super::stream::{Place, time_of};
+use super::stream::{Place, seq_of, time_of};
 use super::within;
 use crate::mirror_store::{EntryPut, MirrorChange, MirrorWrite, Quarantined, SourceId};
 use crate::mongo::documents::{dataset, response};
+use crate::mongo::errors::code;
 use crate::mongo::names;
 
-/// Reads from the cache database in one causal order.
+/// Codes by which a server says that it does not keep a state that long.
+const SNAPSHOT_GONE: [i32; 2] = [239, 246];
+
+/// Reads from the cache database.
 pub(super) struct Fetcher {
-    responses: Collection<RawDocumentBuf>,
-    datasets: Collection<RawDocumentBuf>,
+    database: Database,
+    /// For reads of the latest state, in one causal order.
     session: ClientSession,
+    /// The state to see; 0 for the latest.
+    at: u64,
+    /// The latest state that was seen.
+    seen: u64,
 }
 
 /// A document as it was read.
@@ -34,13 +44,18 @@ pub(super) struct Fetched {
 
 impl Fetcher {
     pub(super) fn new(database: &Database, session: ClientSession) -> Self {
-        let responses = database.collection(response::COLLECTION);
-        Self { responses, datasets: database.collection(names::DATASETS), session }
+        Self { database: database.clone(), session, at: 0, seen: 0 }
     }
 
-    /// Makes every later read see at least the state at `seq`.
+    /// Makes every later read see the state at `seq`.
     pub(super) fn see(&mut self, seq: u64) {
+        self.at = seq;
         self.session.advance_operation_time(time_of(seq));
+    }
+
+    /// What was read holds nothing later than this.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
     }
 
     /// Documents of `ids`: as many as a batch may hold. Those not found are missing once the page is the last.
@@ -74,34 +89,109 @@ impl Fetcher {
         documents_max: i64,
         bytes_max: usize,
     ) -> Result<Page, FeedError> {
-        let collection = match place {
-            Place::Responses => &self.responses,
-            Place::Datasets => &self.datasets,
-        };
-        let session = &mut self.session;
-        let call = async move {
-            let mut find = collection.find(filter).sort(doc! {"_id": 1});
-            if documents_max < i64::MAX {
-                find = find.limit(documents_max);
-            }
-            let mut cursor = find.read_concern(ReadConcern::majority()).session(&mut *session).await?;
-            let mut page = Page { found: Vec::new(), is_last: true };
-            let mut bytes = 0;
-            while cursor.advance(session).await? {
-                let raw = cursor.current().to_owned();
-                bytes += raw.as_bytes().len();
-                if let Some(id) = raw.get("_id").ok().flatten().and_then(|id| Bson::try_from(id).ok()) {
-                    page.found.push(Fetched { place, id, raw });
+        let wanted = Wanted { place, filter, documents_max, bytes_max };
+        if self.at > 0 {
+            let database = self.database.clone();
+            match within(limits::FEED_FETCH_MS_MAX, wanted.find_at(&database, self.at)).await? {
+                Ok(page) => {
+                    self.seen = self.seen.max(self.at);
+                    return Ok(page);
                 }
-                if bytes >= bytes_max {
-                    page.is_last = false;
-                    break;
+                Err(error) if code(&error).is_some_and(|code| SNAPSHOT_GONE.contains(&code)) => {
+                    tracing::info!(%error, "the database no longer has the state of then; reading a later one");
                 }
+                Err(error) => return Err(FeedError::Call(error.to_string())),
             }
-            page.is_last &= i64::try_from(page.found.len()).is_ok_and(|count| count < documents_max);
-            Ok::<Page, mongodb::error::Error>(page)
+        }
+        let latest = wanted.find_latest(&self.database, &mut self.session);
+        let page = within(limits::FEED_FETCH_MS_MAX, latest).await?;
+        let page = page.map_err(|error| FeedError::Call(error.to_string()))?;
+        self.seen = self.seen.max(self.session.operation_time().map_or(0, seq_of));
+        Ok(page)
+    }
+}
+
+/// A read of documents in the order of their `_id`s.
+struct Wanted {
+    place: Place,
+    filter: Document,
+    documents_max: i64,
+    bytes_max: usize,
+}
+
+impl Wanted {
+    fn collection(&self) -> &'static str {
+        match self.place {
+            Place::Responses => response::COLLECTION,
+            Place::Datasets => names::DATASETS,
+        }
+    }
+
+    /// From the state at `seq`.
+    async fn find_at(&self, database: &Database, seq: u64) -> Result<Page, mongodb::error::Error> {
+        let mut command = doc! {
+            "find": self.collection(),
+            "filter": self.filter.clone(),
+            "sort": {"_id": 1},
+            "readConcern": {"level": "snapshot", "atClusterTime": time_of(seq)},
         };
-        within(limits::FEED_FETCH_MS_MAX, call).await?.map_err(|error| FeedError::Call(error.to_string()))
+        if self.documents_max < i64::MAX {
+            command.insert("limit", self.documents_max);
+        }
+        let mut cursor = database.run_cursor_command(command).await?;
+        let mut filling = Filling::new(self);
+        while !filling.is_full() && cursor.advance().await? {
+            filling.push(cursor.current());
+        }
+        Ok(filling.page())
+    }
+
+    /// From the latest state that a majority has.
+    async fn find_latest(
+        &self,
+        database: &Database,
+        session: &mut ClientSession,
+    ) -> Result<Page, mongodb::error::Error> {
+        let collection: Collection<RawDocumentBuf> = database.collection(self.collection());
+        let mut find = collection.find(self.filter.clone()).sort(doc! {"_id": 1});
+        if self.documents_max < i64::MAX {
+            find = find.limit(self.documents_max);
+        }
+        let mut cursor = find.read_concern(ReadConcern::majority()).session(&mut *session).await?;
+        let mut filling = Filling::new(self);
+        while !filling.is_full() && cursor.advance(session).await? {
+            filling.push(cursor.current());
+        }
+        Ok(filling.page())
+    }
+}
+
+/// A page being read.
+struct Filling<'a> {
+    wanted: &'a Wanted,
+    found: Vec<Fetched>,
+    bytes: usize,
+}
+
+impl<'a> Filling<'a> {
+    fn new(wanted: &'a Wanted) -> Self {
+        Self { wanted, found: Vec::new(), bytes: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.wanted.bytes_max
+    }
+
+    fn push(&mut self, raw: &RawDocument) {
+        self.bytes += raw.as_bytes().len();
+        if let Some(id) = raw.get("_id").ok().flatten().and_then(|id| Bson::try_from(id).ok()) {
+            self.found.push(Fetched { place: self.wanted.place, id, raw: raw.to_owned() });
+        }
+    }
+
+    fn page(self) -> Page {
+        let is_short = i64::try_from(self.found.len()).is_ok_and(|count| count < self.wanted.documents_max);
+        Page { is_last: !self.is_full() && is_short, found: self.found }
     }
 }
 

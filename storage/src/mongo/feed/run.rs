@@ -1,8 +1,9 @@
 //! The feed's loop: connect, go on from the bookmark or compare everything, follow, and again after every failure.
 //!
 //! Owns the order of things: what was received is applied together with where to go on, the position moves only past
-//! whole groups of one cluster time and never while a scan is under way, and every read of a document sees at least what
-//! the stream has told of. The mirror serves all the while, whatever happens here.
+//! whole groups of one cluster time, never while a scan is under way, and never to where something later was read already:
+//! what the mirror holds at a position is what the database held then. The mirror serves all the while, whatever happens
+//! here.
 
 use std::collections::HashMap;
 
@@ -44,7 +45,7 @@ pub(super) struct Course {
     token: Document,
     /// Everything up to here was received.
     reached: u64,
-    /// The last change received.
+    /// What was received and read holds nothing later than this.
     pub(super) latest: u64,
     pub(super) scan: Option<Scan>,
     /// Records that were mended since the position moved: their followers look again.
@@ -145,7 +146,10 @@ impl Worker {
         let touched = Vec::new();
         if let Some((Bookmark { reached, scan, .. }, token)) = bookmark {
             let stream = Stream::open(&self.database, session().await?, Some(&token)).await?;
-            return Ok(Course { epoch, stream, fetcher, token, reached, latest: reached, scan, touched });
+            // When the position was kept back, something later may have been read: by now at the latest.
+            let is_behind = scan.is_none() && self.mirror.summary().position.seq < reached;
+            let latest = if is_behind { stream.opened_at().unwrap_or(0).max(reached) } else { reached };
+            return Ok(Course { epoch, stream, fetcher, token, reached, latest, scan, touched });
         }
         let mut stream = Stream::open(&self.database, session().await?, None).await?;
         let first = stream.next(limits::FEED_WAIT_MS_MIN).await?;
@@ -236,7 +240,9 @@ impl Worker {
         let documents = fetched.len() as u64;
         let bookmark = || Bookmark::new(course.epoch, &course.token, course.reached, course.scan.clone());
         let cursor = moves.then(|| bookmark().encode().into());
-        let reached = (moves && course.scan.is_none() && course.reached > 0).then_some(course.reached);
+        course.latest = course.latest.max(course.fetcher.seen());
+        let is_whole = course.scan.is_none() && course.reached > 0 && course.reached >= course.latest;
+        let reached = (moves && is_whole).then_some(course.reached);
         let (epoch, mirror) = (course.epoch, self.mirror.clone());
         let apply = move || {
             for (document, seq) in &fetched {

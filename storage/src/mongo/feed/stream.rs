@@ -117,6 +117,11 @@ impl Stream {
         })
     }
 
+    /// The server's time when it was opened, until the first batch is taken.
+    pub(super) fn opened_at(&self) -> Option<u64> {
+        self.first.as_ref().and_then(|first| first.head)
+    }
+
     /// The next batch, waiting up to `wait_ms` for a change; empty when there was none.
     pub(super) async fn next(&mut self, wait_ms: u64) -> Result<Batch, FeedError> {
         if let Some(first) = self.first.take() {

@@ -17,6 +17,7 @@ use crate::mongo::names;
 use crate::testing::mongod::{self, Databases, Mongod};
 
 mod contract;
+mod exact;
 mod failures;
 mod follow;
 mod history;
