@@ -11,7 +11,8 @@ use super::super::fetch::Fetcher;
 use super::super::stream::{Place, seq_of};
 use super::*;
 
-const WRITES: u32 = 600;
+const WRITERS: u32 = 4;
+const WRITES: u32 = 250;
 const KEYS: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,17 +64,18 @@ async fn two_primaries_hold_the_same_at_the_same_position() {
         .into_iter()
         .collect();
     // Quick writes of few documents: each is written again before its change is read.
-    for number in 0..WRITES {
+    let writers = (0..WRITERS).map(|writer| {
         let responses = one.responses();
-        let update = responses.update_one(filter(&format!("s{}", number % KEYS)), set(&number.to_string()));
-        update
-            .write_concern(
-                mongodb::options::WriteConcern::builder()
-                    .w(mongodb::options::Acknowledgment::Nodes(1))
-                    .build(),
-            )
-            .await
-            .unwrap();
+        tokio::spawn(async move {
+            for number in 0..WRITES {
+                // Waited for by a majority, which moves what a majority has with each.
+                let (split, text) = (format!("s{}", number % KEYS), format!("{writer} {number}"));
+                responses.update_one(filter(&split), set(&text)).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
     }
     one.caught_up().await;
     two.caught_up().await;
