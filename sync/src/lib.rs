@@ -21,6 +21,8 @@ pub mod record;
 pub mod relay;
 pub mod server;
 pub mod source;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wire;
 
 pub use call::{Answer, Call, CallError, Refusal, RefusalCode, Upstream};

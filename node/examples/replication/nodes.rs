@@ -13,9 +13,10 @@ use outpost_storage::{Mirror, MirrorStore};
 use outpost_sync::adapter::{FeedStore, MirrorTarget};
 use outpost_sync::http::{HttpUpstream, parse_address};
 use outpost_sync::server::Frames;
+use outpost_sync::testing::Origin;
 use outpost_sync::wire::{Asset, Found, Lookup, Relay, Taken};
 use outpost_sync::{
-    Follower, Freshness, NodeId, Refusal, RefusalCode, Server, Standing, StatusBoard, Upstream, WallClock,
+    Follower, Freshness, NodeId, Refusal, RefusalCode, Server, StatusBoard, Upstream, WallClock,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -23,23 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counting::{Counting, Counts};
 use crate::records::EPOCH;
-
-/// A node of this name at the root.
-struct Origin(NodeId);
-
-impl Standing for Origin {
-    fn node(&self) -> NodeId {
-        self.0
-    }
-
-    fn path(&self) -> Vec<NodeId> {
-        vec![self.0]
-    }
-
-    fn age_ms(&self, _at: &Position) -> Option<u64> {
-        Some(0)
-    }
-}
 
 struct NoDesk;
 

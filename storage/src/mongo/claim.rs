@@ -15,7 +15,7 @@ use super::documents::fields::to_date;
 use super::documents::job::{STARTED, StoredJob, WAITING, job_id};
 use super::errors::is_duplicate_key;
 use super::leases::beat;
-use super::lookahead::{Ahead, Empty, Namespaces, by_age};
+use super::lookahead::{Ahead, Empty, Look, Namespaces, by_age};
 use super::metrics::Counts;
 use super::transaction::pause;
 use super::write::later_than_last_run;
@@ -96,12 +96,12 @@ impl Inner {
                 return Ok(taken);
             }
         }
-        let ahead = self.look_ahead(false).await?;
+        let ahead = self.look_ahead(Look::Bounded).await?;
         let taken = self.take_from(wanted, &base, &ahead, now).await?;
         if taken.is_some() || ahead.is_full() {
             return Ok(taken);
         }
-        let ahead = self.look_ahead(true).await?;
+        let ahead = self.look_ahead(Look::Full).await?;
         self.take_from(wanted, &base, &ahead, now).await
     }
 

@@ -41,6 +41,15 @@ pub(super) struct Ahead {
 /// Namespace and unicity id by job.
 type Running = HashMap<JobId, (String, String)>;
 
+/// How much of the queue is read. Where jobs ended, the server passes their remains one by one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// From the ages known on, while the last full look is recent: a job older than those may be missed.
+    Bounded,
+    /// All of it.
+    Full,
+}
+
 /// A look for jobs that found none.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Empty {
@@ -176,13 +185,12 @@ impl Lookahead {
 }
 
 impl Inner {
-    /// Reads the queue and remembers it. A job older than those known may be missed, unless `is_full` or the last full
-    /// look is long ago: where jobs ended, the server passes their remains one by one.
-    pub(super) async fn look_ahead(&self, is_full: bool) -> Result<Arc<Ahead>, mongodb::error::Error> {
+    /// Reads the queue and remembers it.
+    pub(super) async fn look_ahead(&self, look: Look) -> Result<Arc<Ahead>, mongodb::error::Error> {
         let read_at = Instant::now();
         let longest = Duration::from_millis(limits::MONGO_FULL_LOOK_PERIOD_MS);
         let known = self.lookahead.remembered().clone();
-        let known = known.filter(|ahead| !is_full && ahead.unbounded_at.elapsed() < longest);
+        let known = known.filter(|ahead| look == Look::Bounded && ahead.unbounded_at.elapsed() < longest);
         let (bounds, since) = known.as_ref().map_or(([None; 3], None), |it| (it.oldest, it.all_since));
         let unbounded_at = known.map_or(read_at, |it| it.unbounded_at);
         let [high, normal, low] =

@@ -10,8 +10,9 @@ use outpost_storage::{Authority, EmbeddedStore};
 
 use super::*;
 use crate::call::{ByteStream, Call, CallError, Upstream};
+use crate::testing::{Origin, StillClock};
 use crate::wire::Message;
-use crate::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, WallClock};
+use crate::{Follower, Freshness, NodeId, Server, StatusBoard};
 
 struct Primary(Arc<Server>);
 
@@ -23,30 +24,6 @@ impl Upstream for Primary {
 
     async fn call(&self, call: Call, request: Message) -> Result<ByteStream, CallError> {
         Ok(self.0.answer(call, request).await?.map(Ok).boxed())
-    }
-}
-
-struct Origin;
-
-impl Standing for Origin {
-    fn node(&self) -> NodeId {
-        NodeId(1)
-    }
-
-    fn path(&self) -> Vec<NodeId> {
-        vec![NodeId(1)]
-    }
-
-    fn age_ms(&self, _: &Position) -> Option<u64> {
-        Some(0)
-    }
-}
-
-struct Wall;
-
-impl WallClock for Wall {
-    fn now_ms(&self) -> u64 {
-        0
     }
 }
 
@@ -80,7 +57,7 @@ async fn compute(store: &EmbeddedStore, number: usize, body: &str) {
 }
 
 fn follow(mirror: &MirrorStore, primary: &Arc<Server>) -> tokio::task::JoinHandle<()> {
-    let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
+    let freshness = Arc::new(Freshness::new(Arc::new(StillClock)));
     let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
     let room = Box::leak(Box::new(watch::Sender::new(true)));
     let target = Arc::new(MirrorTarget::new(mirror.clone(), room.subscribe()));
@@ -103,7 +80,7 @@ async fn a_mirror_becomes_and_stays_what_an_embedded_authority_holds() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = EmbeddedStore::open(there.path()).unwrap();
     let mirror = MirrorStore::open(here.path()).unwrap();
-    let primary = Server::new(Arc::new(FeedStore::new(Arc::new(store.clone()))), Arc::new(Origin));
+    let primary = Server::new(Arc::new(FeedStore::new(Arc::new(store.clone()))), Arc::new(Origin(NodeId(1))));
     let long = "x".repeat(100_000);
     compute(&store, 0, &long).await;
     let following = follow(&mirror, &primary);

@@ -12,6 +12,7 @@ use super::*;
 use crate::frame::Decoder;
 use crate::record::Record;
 use crate::source::{Held, StoreHead};
+use crate::testing::Origin;
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -99,22 +100,6 @@ impl Source for Scripted {
     }
 }
 
-struct Origin;
-
-impl Standing for Origin {
-    fn node(&self) -> NodeId {
-        NodeId(1)
-    }
-
-    fn path(&self) -> Vec<NodeId> {
-        vec![NodeId(1)]
-    }
-
-    fn age_ms(&self, _: &Position) -> Option<u64> {
-        Some(0)
-    }
-}
-
 async fn tail(server: &Arc<Server>, seq: u64) -> Result<Frames, Refusal> {
     server.answer(Call::Tail, wire::Tail { node: 2, epoch: EPOCH.0, seq }.into()).await
 }
@@ -136,7 +121,7 @@ async fn reaches(frames: &mut Frames, wanted: u64) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_does_not_read_costs_one_batch_delays_nobody_and_is_dropped() {
     let source = Scripted::at(1);
-    let server = Server::new(source.clone(), Arc::new(Origin));
+    let server = Server::new(source.clone(), Arc::new(Origin(NodeId(1))));
     let mut still = tail(&server, 1).await.unwrap();
     for _ in 0..100 {
         source.change().await;
@@ -166,7 +151,7 @@ async fn a_follower_that_does_not_read_costs_one_batch_delays_nobody_and_is_drop
 
 #[tokio::test(start_paused = true)]
 async fn a_tail_from_another_history_or_from_what_is_not_yet_is_refused_in_words() {
-    let server = Server::new(Scripted::at(5), Arc::new(Origin));
+    let server = Server::new(Scripted::at(5), Arc::new(Origin(NodeId(1))));
     let foreign = wire::Tail { node: 2, epoch: 8, seq: 5 };
     let refusal = server.answer(Call::Tail, foreign.into()).await.err().unwrap();
     assert_eq!(refusal.code, RefusalCode::ForeignHistory);
@@ -179,18 +164,18 @@ async fn a_tail_from_another_history_or_from_what_is_not_yet_is_refused_in_words
 #[tokio::test]
 async fn a_node_that_was_never_filled_says_so_and_an_empty_one_is_a_state() {
     let all = wire::Compare { node: 2, ranges: Vec::new() };
-    let unfilled = Server::new(Scripted::at(0), Arc::new(Origin));
+    let unfilled = Server::new(Scripted::at(0), Arc::new(Origin(NodeId(1))));
     let refusal = unfilled.answer(Call::Compare, all.clone().into()).await.err().unwrap();
     assert_eq!(refusal.code, RefusalCode::NotFilled);
     assert!(!unfilled.head().is_filled);
-    let empty = Server::new(Scripted::at(1), Arc::new(Origin));
+    let empty = Server::new(Scripted::at(1), Arc::new(Origin(NodeId(1))));
     assert!(empty.head().is_filled);
     assert!(empty.answer(Call::Compare, all.into()).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_fill_that_asks_for_the_same_again_and_again_or_for_too_much_is_refused() {
-    let server = Server::new(Scripted::at(5), Arc::new(Origin));
+    let server = Server::new(Scripted::at(5), Arc::new(Origin(NodeId(1))));
     let all = wire::FillRange { from: [0; 40], to: None, items: Vec::new() };
     let fill = |ranges: Vec<wire::FillRange>, subjects| {
         let request = wire::Fill { node: 2, ranges, subjects };

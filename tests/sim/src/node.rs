@@ -10,6 +10,7 @@ use outpost_model::{Epoch, Position};
 use outpost_sync::promise::Role;
 use outpost_sync::relay::{Outbox, Passing, Relay};
 use outpost_sync::source::{Source, Target};
+use outpost_sync::testing::Origin;
 use outpost_sync::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, WallClock};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -50,23 +51,6 @@ impl WallClock for Wall {
         let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
         let drifted = elapsed + elapsed * self.drift / 1_000;
         u64::try_from(self.offset_ms.load(Ordering::SeqCst) + drifted).unwrap_or(0)
-    }
-}
-
-/// The origin, which is at its head at all times.
-struct Origin(NodeId);
-
-impl Standing for Origin {
-    fn node(&self) -> NodeId {
-        self.0
-    }
-
-    fn path(&self) -> Vec<NodeId> {
-        vec![self.0]
-    }
-
-    fn age_ms(&self, _at: &Position) -> Option<u64> {
-        Some(0)
     }
 }
 

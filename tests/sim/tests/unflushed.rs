@@ -12,31 +12,8 @@ use outpost_sim::truth::Truth;
 use outpost_sim::webhooks::Desk;
 use outpost_sync::relay::Passing;
 use outpost_sync::source::{Batch, Target};
-use outpost_sync::{Follower, Freshness, NodeId, Server, Standing, StatusBoard, WallClock};
-
-struct Origin;
-
-impl Standing for Origin {
-    fn node(&self) -> NodeId {
-        NodeId(1)
-    }
-
-    fn path(&self) -> Vec<NodeId> {
-        vec![NodeId(1)]
-    }
-
-    fn age_ms(&self, _: &Position) -> Option<u64> {
-        Some(0)
-    }
-}
-
-struct Wall;
-
-impl WallClock for Wall {
-    fn now_ms(&self) -> u64 {
-        0
-    }
-}
+use outpost_sync::testing::{Origin, StillClock};
+use outpost_sync::{Follower, Freshness, NodeId, Server, StatusBoard};
 
 fn batch(epoch: Epoch, seq: u64) -> Batch {
     let changes = Content::new(6, fastrand::Rng::with_seed(seq)).changes(&State::empty(epoch, 8), seq, seq);
@@ -49,31 +26,40 @@ fn disk(epoch: Epoch, seq: u64) -> State {
     disk
 }
 
+/// Puts an origin over `store` at the place 0.
+fn serve(network: &Arc<Network>, store: Arc<MemStore>) {
+    let server = Server::new(Arc::clone(&store) as _, Arc::new(Origin(NodeId(1))));
+    let desk = Arc::new(Desk::Passing(Passing::new(Vec::new())));
+    network.serve(0, Some(Host { server, store, desk }));
+}
+
+/// Lets `mirror`, at the place 1, follow the place 0; returns how many sessions it began.
+async fn follow_for_a_minute(network: &Arc<Network>, mirror: &Arc<MemStore>) -> u64 {
+    let freshness = Arc::new(Freshness::new(Arc::new(StillClock)));
+    let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
+    let target: Arc<dyn Target> = Arc::clone(mirror) as _;
+    let ways = vec![network.way(1, 0, &Arc::default())];
+    let following = tokio::spawn(Follower::new(target, ways, Arc::clone(&board), freshness, 3).run());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    following.abort();
+    board.status().sessions
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_origin_in_a_history_that_readers_saw_left_is_refused_before_the_disk_knows() {
     let (old, new) = (Epoch(1), Epoch(2));
     let truth = Arc::new(Truth::new(false));
     let network = Network::new(2, 7);
     let origin = MemStore::open(0, true, disk(old, 10), 1, &truth);
-    let server = Server::new(Arc::clone(&origin) as _, Arc::new(Origin));
-    network.serve(
-        0,
-        Some(Host { server, store: origin, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }),
-    );
+    serve(&network, origin);
 
     // Nothing is flushed here: the disk stays in the old history.
     let mirror = MemStore::open(1, false, disk(old, 5), 2, &truth);
     mirror.apply(batch(new, 20)).await.unwrap();
     assert_eq!(mirror.on_disk(|state| state.position.epoch), old);
-    let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
-    let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
-    let target: Arc<dyn Target> = Arc::clone(&mirror) as _;
-    let ways = vec![network.way(1, 0, &Arc::default())];
-    let following = tokio::spawn(Follower::new(target, ways, Arc::clone(&board), freshness, 3).run());
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    following.abort();
+    let sessions = follow_for_a_minute(&network, &mirror).await;
     assert_eq!(mirror.visible(), Position { epoch: new, seq: 20 });
-    assert!(board.status().sessions > 1, "the origin was asked");
+    assert!(sessions > 1, "the origin was asked");
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,24 +73,14 @@ async fn a_follower_in_the_old_history_is_told_nothing_of_the_new_one_before_it_
         upstream.apply(batch(new, seq)).await.unwrap();
     }
     assert_eq!(upstream.on_disk(|state| state.position), Position { epoch: old, seq: 50 });
-    let server = Server::new(Arc::clone(&upstream) as _, Arc::new(Origin));
-    network.serve(
-        0,
-        Some(Host { server, store: upstream, desk: Arc::new(Desk::Passing(Passing::new(Vec::new()))) }),
-    );
+    serve(&network, upstream);
 
     let mirror = MemStore::open(1, false, disk(old, 20), 2, &truth);
     let before = mirror.seen(State::digest);
-    let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
-    let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
-    let target: Arc<dyn Target> = Arc::clone(&mirror) as _;
-    let ways = vec![network.way(1, 0, &Arc::default())];
-    let following = tokio::spawn(Follower::new(target, ways, Arc::clone(&board), freshness, 3).run());
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    following.abort();
+    let sessions = follow_for_a_minute(&network, &mirror).await;
     assert_eq!(
         mirror.seen(|state| (state.position, state.digest())),
         (Position { epoch: old, seq: 20 }, before)
     );
-    assert!(board.status().sessions > 1, "the upstream was asked");
+    assert!(sessions > 1, "the upstream was asked");
 }

@@ -83,9 +83,10 @@ async fn a_new_history_of_mostly_the_same_costs_the_difference_in_four_round_tri
     upstream.flushed().await.unwrap();
     let full_copy = upstream.summary().stored_bytes + ENTRIES * 100;
 
-    let server = Server::new(Arc::new(FeedStore::new(Arc::new(upstream.clone()))), Arc::new(Origin));
+    let server =
+        Server::new(Arc::new(FeedStore::new(Arc::new(upstream.clone()))), Arc::new(Origin(NodeId(1))));
     let counted = Arc::new(Counted { server, calls: AtomicU64::new(0), bytes: Arc::default() });
-    let freshness = Arc::new(Freshness::new(Arc::new(Wall)));
+    let freshness = Arc::new(Freshness::new(Arc::new(StillClock)));
     let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
     let room = watch::Sender::new(true);
     let target = Arc::new(MirrorTarget::new(mirror.clone(), room.subscribe()));
