@@ -100,7 +100,8 @@ macro_rules! authority_contract {
                 no_wake_up_is_missed;
             concurrency: many_workers_do_each_job_once, workers_that_die_lose_nothing,
                 racing_submissions_create_one_job, readers_see_whole_entries_while_they_are_replaced;
-            budgets: a_dataset_over_its_budget_waits, short_runs_cost_nothing;
+            budgets: a_dataset_over_its_budget_waits, a_blockage_survives_a_restart,
+                what_was_used_survives_a_restart, short_runs_cost_nothing;
             webhooks: a_webhook_is_taken_once_it_was_marked, taken_webhooks_survive_a_restart;
             random: stores_agree_with_a_simple_model;
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns which prefix holds what. One tree holds everything that must commit together; a first byte tells the kinds
 //! apart and numbers are big-endian, so that order in the tree is order in time. The prefix `g` is that of
-//! [`crate::blob::GARBAGE`], `x` that of the reconciliation index.
+//! [`crate::blob::GARBAGE`], `x` that of the reconciliation index; `r` and `b` are in [`super::budgets`], `v` and `w` in
+//! [`super::webhooks`].
 
 use outpost_model::{ArtifactKey, DatasetName, ErrorCode, JobId, StepKind};
 

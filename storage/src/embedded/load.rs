@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 
 use outpost_model::{JobId, JobState, SetHash, TimestampMs, limits};
 
-use super::budgets::Budgets;
+use super::budgets::{self, Budgets};
 use super::core::{Core, EntryCounts, by_status};
 use super::keys;
 use super::queue::QueueIndex;
@@ -54,6 +54,7 @@ fn attempt(root: &Path, lock_wait_ms: u64) -> Result<(Core, Witness, OpenReport)
     let mut core = core_over(Arc::new(kv), begun(meta));
     let witness = call_witness(root, &mut core, is_new, &mut report)?;
     load_counts(&mut core)?;
+    budgets::load(&mut core)?;
     load_jobs(&mut core, &mut report)?;
     blob::delete_leftovers(&core.kv, core.meta.next_blob)?;
     core.kv.flush()?;

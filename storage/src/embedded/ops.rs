@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use outpost_model::job::backoff_ms;
 use outpost_model::planning::{self, DatasetState, Event, Task};
 use outpost_model::{
-    ArtifactKey, DatasetName, DatasetRecord, Job, JobId, JobState, Lease, NewJob, Queue, TimestampMs, budget,
-    limits,
+    ArtifactKey, DatasetName, DatasetRecord, Job, JobId, JobState, Lease, NewJob, Queue, TimestampMs, limits,
 };
 
+use super::budgets;
 use super::core::{Change, Core};
 use super::entries::PreparedEntry;
 use super::records::LiveJob;
@@ -99,9 +99,9 @@ pub(super) fn finish(
     let event = Event::Finished { key: job.key.clone(), priority: job.priority };
     let tasks = planning::plan(&dataset, &state, &event);
     let jobs_created = add_tasks(core, &mut changes, &dataset, tasks, now);
-    let started_at = started_at(job);
+    let (job_id, started_at) = (job.id, started_at(job));
     commit_and_keep(core, &dataset, state, changes)?;
-    count_run(core, &dataset, now.since_ms(started_at), now);
+    budgets::count_run(core, (job_id, dataset), now.since_ms(started_at), now)?;
     Ok(Finished { position: core.position(), jobs_created, requeued })
 }
 
@@ -198,16 +198,6 @@ fn started_at(job: &Job) -> TimestampMs {
     match job.state {
         JobState::Started { started_at, .. } => started_at,
         JobState::Waiting { not_before } => not_before,
-    }
-}
-
-/// Counts a run, and blocks its dataset when that was more than its budget.
-fn count_run(core: &mut Core, dataset: &DatasetName, duration_ms: u64, now: TimestampMs) {
-    let Some(seconds) = budget::counted_seconds(duration_ms) else { return };
-    let exceeded = core.budgets.count(dataset, seconds, now);
-    if let Some(until) = exceeded.filter(|_| !core.queue.is_blocked(dataset, now)) {
-        tracing::warn!(%dataset, "a dataset used more than its budget and waits");
-        core.queue.block(dataset, until);
     }
 }
 

@@ -151,15 +151,16 @@ impl QueueIndex {
         self.jobs.get(&turn.job)
     }
 
-    /// Makes the jobs of a dataset wait until then, also those to come.
-    pub(super) fn block(&mut self, dataset: &DatasetName, until: TimestampMs) {
+    /// Makes the jobs of a dataset wait until then, also those to come. Returns the datasets whose blockage has ended.
+    pub(super) fn block(&mut self, dataset: &DatasetName, until: TimestampMs) -> Vec<DatasetName> {
         let ids = self.by_dataset.get(dataset).cloned().unwrap_or_default();
         let jobs: Vec<LiveJob> = ids.iter().filter_map(|id| self.jobs.get(id)).cloned().collect();
         ids.iter().for_each(|id| self.remove(*id));
         let clock = self.clock;
-        self.blocked.retain(|_, until| *until > clock);
+        let ended = self.blocked.extract_if(|_, until| *until <= clock).map(|(ended, _)| ended).collect();
         self.blocked.insert(dataset.clone(), until);
         jobs.into_iter().for_each(|live| self.put(live));
+        ended
     }
 
     pub(super) fn is_blocked(&self, dataset: &DatasetName, now: TimestampMs) -> bool {
