@@ -45,6 +45,12 @@ pub const ASSETS_MARK_PERCENT: u64 = 90;
 pub const ASSET_ROWS_EVICTED_AT_ONCE: usize = 64;
 /// Splits of which a replica knows when their assets were last read; further ones count as read longest ago.
 pub const ASSET_ROWS_REMEMBERED_MAX: usize = 100_000;
+/// What a client takes at a time of an answer over HTTP/2.
+pub const RESPONSE_PART_BYTES_MAX: usize = 65_536;
+/// How often a replica notes in which order assets were read.
+pub const ASSET_READS_NOTED_MS: u64 = 300_000;
+/// The file in which it notes that; what is behind is left out.
+pub const ASSET_READS_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Assets of one entry that are fetched before anyone asks for them.
 pub const ASSETS_AHEAD_PER_ENTRY_MAX: usize = 1_000;
 /// Tries in a row to fetch an asset that nobody has asked for.

@@ -97,6 +97,7 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     let (assets, mirror) = (Arc::new(parts.assets.clone()), Arc::new(parts.mirror.clone()));
     loops.start(assets::run_loops(assets, mirror, assets::Remedy::Fetch, assets::Knowledge::Copied));
     loops.start(parts.assets_ahead().run());
+    loops.start(Arc::clone(&parts.fetcher).note_reads_loop());
     loops.start(scrub::run_mirror_loop(parts.mirror.clone(), Arc::clone(&parts.last_scrub)));
     tracing::info!("5/5 following; the replica is up");
 
@@ -109,6 +110,7 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
         }
     }
     loops.end().await;
+    parts.fetcher.note_reads().await;
     tracing::info!("the replica stops");
     Ok(())
 }

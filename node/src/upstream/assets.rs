@@ -7,6 +7,7 @@
 mod coming;
 mod keeper;
 mod passage;
+mod reads;
 
 #[cfg(test)]
 mod tests;
@@ -155,6 +156,21 @@ impl AssetFetcher {
     #[must_use]
     pub fn kept(&self) -> (u64, u64) {
         self.inner.keeper.kept()
+    }
+
+    /// Notes now and then in which order assets were read.
+    pub async fn note_reads_loop(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(limits::ASSET_READS_NOTED_MS)).await;
+            self.note_reads().await;
+        }
+    }
+
+    /// Notes in which order assets were read, for the next start.
+    pub async fn note_reads(&self) {
+        let keeper = Arc::clone(&self.inner.keeper);
+        // Nothing but the order is lost with it.
+        let _ = tokio::task::spawn_blocking(move || keeper.note_reads()).await;
     }
 
     /// The fetch of `path` that is under way, else a new one; `None` when too many wait.

@@ -4,7 +4,7 @@
 //! rows that were read longest ago give way, down to a mark. On a disk that is nearly full nothing is kept; what is
 //! there stays readable. Nothing here asks an upstream.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,16 @@ use std::sync::{Arc, Mutex};
 use outpost_model::{AssetPath, AssetSplit, TimestampMs, limits};
 use outpost_storage::{AssetHead, AssetScope, AssetStore, DiskRoom, StorageError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::Instant;
 
 use super::lock;
+use super::reads::{Reads, ReadsDraft};
 use crate::clock;
 
 /// Bytes that one permit of the memory stands for.
 const PERMIT_BYTES: u64 = 1024;
+
+/// In the directory of the assets' disk.
+const READS_FILE: &str = "asset-reads";
 
 /// How much a replica keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +82,7 @@ pub(super) struct Keeper {
     bounds: AssetBounds,
     disk: AssetDisk,
     memory: Arc<Semaphore>,
-    /// When rows were last read.
-    used: Mutex<HashMap<AssetSplit, Instant>>,
+    reads: Mutex<Reads>,
     /// Bytes that are being stored and that the store does not count yet.
     reserved: Mutex<u64>,
     kept: AtomicU64,
@@ -90,12 +92,13 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(store: Arc<dyn AssetStore>, bounds: AssetBounds, disk: AssetDisk) -> Self {
         let permits = usize::try_from(limits::ASSETS_COMING_BYTES_MAX / PERMIT_BYTES).unwrap_or_default();
+        let reads = Mutex::new(Reads::open(disk.directory.join(READS_FILE)));
         Self {
             store,
             bounds,
             disk,
+            reads,
             memory: Arc::new(Semaphore::new(permits)),
-            used: Mutex::default(),
             reserved: Mutex::default(),
             kept: AtomicU64::new(0),
             kept_bytes: AtomicU64::new(0),
@@ -118,14 +121,15 @@ impl Keeper {
     }
 
     pub(super) fn was_read(&self, rows: &AssetSplit) {
-        let mut used = lock(&self.used);
-        if used.len() >= limits::ASSET_ROWS_REMEMBERED_MAX && !used.contains_key(rows) {
-            let mut times: Vec<Instant> = used.values().copied().collect();
-            let middle = times.len() / 2;
-            let (_, &mut median, _) = times.select_nth_unstable(middle);
-            used.retain(|_, read_at| *read_at > median);
+        lock(&self.reads).was_read(rows);
+    }
+
+    /// Writes down in which order assets were read. Blocks.
+    pub(super) fn note_reads(&self) {
+        let draft = lock(&self.reads).draft();
+        if let Some(Err(error)) = draft.map(ReadsDraft::write) {
+            tracing::warn!(%error, "in which order assets were read was not written down");
         }
-        used.insert(rows.clone(), Instant::now());
     }
 
     /// Whether an asset of so many bytes may be gathered in memory, to be kept. Asks the disk.
@@ -186,7 +190,7 @@ impl Keeper {
                     return Ok(());
                 }
                 let put_before = TimestampMs(clock::now().0 + 1);
-                lock(&self.used).remove(&rows);
+                lock(&self.reads).forget(&rows);
                 deleted += self.store.delete(&AssetScope::Rows(rows), &[], put_before)?;
             }
             if deleted == 0 {
@@ -196,16 +200,16 @@ impl Keeper {
         }
     }
 
-    /// Rows that were read longest ago, those first that were not read since the start.
+    /// Rows that were read longest ago, those first of which that is not known.
     fn oldest(&self) -> Result<Vec<AssetSplit>, StorageError> {
         let (mut oldest, mut after) = (BinaryHeap::new(), None);
         loop {
             let page = self.store.rows(None, after.as_ref(), limits::ASSET_SPLITS_PAGE)?;
             let Some(last) = page.last() else { break };
             after = Some(last.clone());
-            let used = lock(&self.used);
+            let reads = lock(&self.reads);
             for rows in page {
-                oldest.push((used.get(&rows).copied(), rows));
+                oldest.push((reads.turn(&rows), rows));
                 if oldest.len() > limits::ASSET_ROWS_EVICTED_AT_ONCE {
                     oldest.pop();
                 }

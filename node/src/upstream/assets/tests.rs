@@ -125,7 +125,7 @@ struct Node {
     store: FolderAssets,
     fetcher: AssetFetcher,
     room: watch::Sender<bool>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Node {
@@ -136,7 +136,14 @@ impl Node {
         let disk = AssetDisk { directory: directory.path().to_owned(), has_room };
         let upstreams: Vec<Arc<dyn Upstream>> = vec![script.clone()];
         let fetcher = AssetFetcher::new(upstreams, Arc::new(store.clone()), bounds, disk);
-        Self { script, store, fetcher, room, _directory: directory }
+        Self { script, store, fetcher, room, directory }
+    }
+
+    /// The node with what it remembers of the disk.
+    fn restarted(self, bounds: AssetBounds) -> Self {
+        let disk = AssetDisk { directory: self.directory.path().to_owned(), has_room: self.room.subscribe() };
+        let upstreams: Vec<Arc<dyn Upstream>> = vec![self.script.clone()];
+        Self { fetcher: AssetFetcher::new(upstreams, Arc::new(self.store.clone()), bounds, disk), ..self }
     }
 
     fn of(length: usize) -> Self {
@@ -400,6 +407,28 @@ async fn over_the_budget_the_assets_read_longest_ago_give_way_down_to_the_mark()
     assert_eq!(stored, budget / 100 * limits::ASSETS_MARK_PERCENT);
     let gone = (0..20).filter(|split| node.store.open(&in_split(*split)).unwrap().is_none());
     assert_eq!(gone.collect::<Vec<u8>>(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_restart_is_kept_longer_than_what_was_not() {
+    let budget = 4 * PART as u64;
+    let bounds = AssetBounds { asset_bytes_max: budget, budget_bytes: budget };
+    let node = Node::new(PART, bounds);
+    node.script.open();
+    for split in 0..4_u8 {
+        let (path, mut bytes) = (in_split(split), node.script.file.clone());
+        bytes[0] = split;
+        node.store.put(&path, "image/png", &bytes).unwrap();
+    }
+    for split in [3, 0, 1] {
+        node.fetcher.was_read(in_split(split).rows());
+    }
+    node.fetcher.note_reads().await;
+    let node = node.restarted(bounds);
+    node.read(0..PART).await.unwrap().whole().await;
+    node.until_kept(1).await;
+    let left = (0..4).filter(|split| node.store.open(&in_split(*split)).unwrap().is_some());
+    assert_eq!(left.collect::<Vec<u8>>(), [0, 1]);
 }
 
 fn in_split(split: u8) -> AssetPath {
