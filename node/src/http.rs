@@ -8,6 +8,7 @@ pub mod cors;
 pub mod encoding;
 pub mod error;
 pub mod frame;
+mod paced;
 pub mod params;
 pub mod probes;
 pub mod promises;

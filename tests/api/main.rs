@@ -10,6 +10,7 @@ mod caching;
 mod commands;
 mod fixture;
 mod hostile;
+mod http2;
 mod misses;
 mod outbox;
 mod reads;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, Version};
 use futures::StreamExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::Frame;
+use super::paced::paced;
 use super::stalling::{Activity, Answering, StallGuard};
 
 pub use super::stalling::Patience;
@@ -149,9 +150,12 @@ fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let (frame, activity) = (Arc::clone(&frame), Arc::clone(&activity));
         async move {
-            let answering = activity.answering();
+            let (answering, version) = (activity.answering(), request.version());
             let response = frame.handle(request.map(Body::new)).await;
-            Ok::<_, Infallible>(response.map(|body| until_sent(body, answering)))
+            Ok::<_, Infallible>(match version {
+                Version::HTTP_2 => paced(response, patience.unread, answering),
+                _ => response.map(|body| until_sent(body, answering)),
+            })
         }
     });
     builder.serve_connection(TokioIo::new(guarded), service).into_owned()
