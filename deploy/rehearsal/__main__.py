@@ -229,7 +229,8 @@ def full_disk():
             primary.start().wait_ready().wait_idle()
             replica.start().wait_ready()
             cluster.wait_together(primary, replica)
-            with Readers(replica):
+            # It may have to start anew, once there is room.
+            with Readers(replica, patience_s=1):
                 fill_replica(cluster, primary, replica)
                 fill_primary(cluster, primary, replica)
             cluster.wait_together(primary.wait_idle(), replica)

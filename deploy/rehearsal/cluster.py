@@ -270,10 +270,11 @@ class Readers:
     """Somebody who reads all the time, as through a load balancer: from the first node that answers.
 
     What is read is no dataset that scenarios change: while one is computed again it is ResponseNotReady everywhere.
+    They wait `patience_s` for a node that does not listen.
     """
 
-    def __init__(self, *nodes):
-        self.nodes, self.path = nodes, "/splits?dataset=vega/cars"
+    def __init__(self, *nodes, patience_s=0):
+        self.nodes, self.path, self.patience_s = nodes, "/splits?dataset=vega/cars", patience_s
         self.answered, self.failures = 0, []
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -291,10 +292,15 @@ class Readers:
             self.ending.wait(0.005)
 
     def ask(self, node):
-        try:
-            return node.get(self.path).status
-        except (OSError, http.client.HTTPException) as error:
-            return type(error).__name__
+        until = time.monotonic() + self.patience_s
+        while True:
+            try:
+                return node.get(self.path).status
+            except (OSError, http.client.HTTPException) as error:
+                is_away = isinstance(error, (ConnectionError, http.client.RemoteDisconnected))
+                if not is_away or time.monotonic() >= until:
+                    return type(error).__name__
+            time.sleep(0.005)
 
     def __enter__(self):
         self.thread.start()

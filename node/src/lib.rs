@@ -21,20 +21,25 @@ pub mod role;
 pub mod shutdown;
 pub mod support;
 pub mod sync_api;
+#[cfg(test)]
+mod testing;
 pub mod upstream;
 pub mod vantage;
 
 use std::io::Write;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use outpost_model::limits;
+use outpost_storage::StorageError;
 use tokio_util::sync::CancellationToken;
 
 use cli::Cli;
 use config::{Config, ConfigError};
+use role::Ended;
 
 const USAGE_ERROR: u8 = 2;
 
@@ -60,9 +65,21 @@ pub fn main() -> ExitCode {
         Err(error) => return complain(&error.to_string(), USAGE_ERROR),
     };
     match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Stopped) => ExitCode::SUCCESS,
+        Ok(Ended::Reopen(cause)) => start_anew(&cause),
         Err(error) => complain(&format!("{error:#}"), 1),
     }
+}
+
+/// Puts a new run of this program in the place of this one: same process, same command line, nothing kept. Where that
+/// cannot be done the process ends, for its supervisor to start it.
+fn start_anew(cause: &StorageError) -> ExitCode {
+    tracing::warn!(%cause, "starting anew, to open the store that failed");
+    let error = match std::env::current_exe() {
+        Ok(program) => Command::new(program).args(std::env::args_os().skip(1)).exec(),
+        Err(error) => error,
+    };
+    complain(&format!("{cause}; failed to start anew ({error}), start the node again"), 1)
 }
 
 fn configure(cli: &Cli) -> Result<Config, ConfigError> {
@@ -72,7 +89,7 @@ fn configure(cli: &Cli) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("failed to start the async runtime")?;
     let result = runtime.block_on(async {

@@ -27,6 +27,10 @@ impl WebhookTaker for ReplicaOutbox {
         match self.0.push(&datasets, body, clock::now()).await {
             Ok(_) => Ok(Taken::Queued),
             Err(OutboxError::Full { .. }) => Err(NotTaken::Full),
+            Err(OutboxError::Storage(error @ StorageError::DiskFull(_))) => {
+                tracing::error!(%error, "a webhook was not taken");
+                Err(NotTaken::NoDisk)
+            }
             Err(OutboxError::Storage(error)) => Err(NotTaken::Failed(error.to_string())),
         }
     }

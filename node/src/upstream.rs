@@ -14,7 +14,7 @@ use outpost_model::limits;
 use outpost_sync::Upstream;
 use outpost_sync::http::{HttpUpstream, parse_address};
 
-pub use assets::{AssetBounds, AssetDisk, AssetFetcher, Brought};
+pub use assets::{AssetBounds, AssetFetcher, Brought};
 pub use lookup::ReplicaMisses;
 
 use crate::sync_api::SyncToken;

@@ -20,6 +20,8 @@ mod tests;
 use std::io::Read;
 use std::ops::Range;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use outpost_model::{
     AssetPath, AssetSplit, ConfigName, DatasetName, Position, Revision, SplitName, TimestampMs, limits,
 };
@@ -130,6 +132,12 @@ pub struct AssetScrubReport {
 
 /// A place that holds assets.
 pub trait AssetStore: Send + Sync + 'static {
+    /// The failure after which the store takes no more assets, once there is one; only opening it again helps. A shared
+    /// store has none: each of its calls is tried anew.
+    fn failed(&self) -> BoxFuture<'static, StorageError> {
+        std::future::pending().boxed()
+    }
+
     /// Begins a batch that adds to what is there. Batches for the same rows at the same time may undo each other.
     fn batch(&self) -> Box<dyn AssetBatch>;
 

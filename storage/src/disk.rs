@@ -2,9 +2,10 @@
 //!
 //! Owns the verdict when a node must stop taking in more. Knows nothing of what is stored.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use outpost_model::limits;
+use tokio::sync::watch;
 
 use crate::error::StorageError;
 
@@ -49,6 +50,27 @@ impl DiskRoom {
     #[must_use]
     pub fn verdict(&self) -> Room {
         if self.used >= self.used_max || self.free < self.free_min { Room::High } else { Room::Fine }
+    }
+}
+
+/// The disk that a store writes to.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// A directory on it.
+    pub directory: PathBuf,
+    /// Whether who looks at it now and then found room.
+    pub has_room: watch::Receiver<bool>,
+}
+
+impl Disk {
+    /// Whether so many bytes more leave what is to be left free, by that and by a look of its own: disks fill up in
+    /// between, and a store that a full one stopped in the middle of a write cannot be read whole. A disk that does not
+    /// say has room: writing tells.
+    #[must_use]
+    pub fn takes(&self, bytes: u64) -> bool {
+        let look = || DiskRoom::look(&self.directory, 0, u64::MAX);
+        *self.has_room.borrow()
+            && look().map_or(true, |room| room.free.saturating_sub(bytes) >= room.free_min)
     }
 }
 

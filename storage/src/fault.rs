@@ -1,7 +1,7 @@
 //! The end of a store that can no longer be trusted with writes.
 //!
 //! Owns the first fatal failure: a failed write or flush, or a panic in one of the store's threads. Every later call
-//! fails with it; nothing is tried again before the node restarts.
+//! fails with it; nothing is tried again before the store is opened again.
 
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -40,7 +40,7 @@ impl Fault {
     /// As [`Fault::set`]; a full disk stays known as one.
     pub(crate) fn fail(&self, cause: &StorageError) {
         if self.0.cause.set(cause.clone()).is_ok() {
-            tracing::error!(%cause, "the store failed and takes no more writes; restart the node");
+            tracing::error!(%cause, "the store failed and takes no more writes until it is opened again");
             self.0.raised.send_replace(true);
         }
     }

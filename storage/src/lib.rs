@@ -33,7 +33,7 @@ pub use assets::{FolderAssets, SharedAssets};
 pub use authority::{
     Authority, Claim, Completion, DifficultyRange, Finished, QueueStats, ReleaseReason, Released, Submitted,
 };
-pub use disk::{DiskRoom, Room};
+pub use disk::{Disk, DiskRoom, Room};
 pub use embedded::EmbeddedStore;
 pub use error::StorageError;
 pub use feed_source::{FeedHead, FeedSource, StoredRecord};

@@ -216,6 +216,12 @@ impl MirrorStore {
         }
     }
 
+    /// The failure after which the store takes no more writes, once there is one. What can be read is read on; only
+    /// opening the store again helps.
+    pub async fn failed(&self) -> StorageError {
+        self.inner.fault.failure().await
+    }
+
     /// The filler's bookmark, as the last batch that had one left it.
     ///
     /// # Errors

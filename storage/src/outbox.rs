@@ -144,6 +144,11 @@ impl Outbox {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// The failure after which the outbox takes no more webhooks, once there is one. Only opening it again helps.
+    pub async fn failed(&self) -> StorageError {
+        self.inner.fault.failure().await
+    }
+
     /// Accepts a webhook; returns when it is on disk.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use outpost_model::{Epoch, Position};
 use outpost_storage::mirror_store::{
     self, EntryPut, MirrorBatch, MirrorChange, MirrorStage, MirrorWrite, PackedBody,
 };
-use outpost_storage::{FeedSource, Mirror, MirrorStore, StorageError, StoredRecord};
+use outpost_storage::{Disk, FeedSource, Mirror, MirrorStore, StorageError, StoredRecord};
 use tokio::sync::watch;
 
 use crate::record::{Change, EntryRecord, Record};
@@ -209,14 +209,14 @@ async fn writes_of(mut changes: Vec<Change>) -> Result<Vec<MirrorChange>, StoreE
 /// A replica's mirror.
 pub struct MirrorTarget {
     feed: FeedStore<MirrorStore>,
-    has_room: watch::Receiver<bool>,
+    disk: Disk,
 }
 
 impl MirrorTarget {
-    /// Fills `store` while `has_room` says so.
+    /// Fills `store`, which is on `disk`, while there is room.
     #[must_use]
-    pub fn new(store: MirrorStore, has_room: watch::Receiver<bool>) -> Self {
-        Self { feed: FeedStore::new(Arc::new(store)), has_room }
+    pub fn new(store: MirrorStore, disk: Disk) -> Self {
+        Self { feed: FeedStore::new(Arc::new(store)), disk }
     }
 
     fn store(&self) -> &MirrorStore {
@@ -273,12 +273,18 @@ impl Target for MirrorTarget {
         let Batch { epoch, changes, reached, left } = batch;
         let changes = writes_of(changes).await?;
         let batch = MirrorBatch { epoch, changes, reached, cursor: None, left };
-        self.feed.blocking(move |store| store.apply(batch).map(|_| ())).await
+        let disk = self.disk.clone();
+        self.feed
+            .blocking(move |store| {
+                check_room(&disk)?;
+                store.apply(batch).map(|_| ())
+            })
+            .await
     }
 
     async fn stage(&self, epoch: Epoch) -> Result<Box<dyn Stage>, StoreError> {
         let stage = self.feed.blocking(move |store| store.stage(epoch)).await?;
-        Ok(Box::new(StoreStage { stage: Some(stage) }))
+        Ok(Box::new(StoreStage { stage: Some(stage), disk: self.disk.clone() }))
     }
 
     fn visible(&self) -> Position {
@@ -307,11 +313,11 @@ impl Target for MirrorTarget {
     }
 
     async fn room(&self) {
-        wait(&self.has_room, true).await;
+        wait(&self.disk.has_room, true).await;
     }
 
     async fn full(&self) {
-        wait(&self.has_room, false).await;
+        wait(&self.disk.has_room, false).await;
     }
 }
 
@@ -323,9 +329,18 @@ async fn wait(room: &watch::Receiver<bool>, wanted: bool) {
     }
 }
 
+/// Refuses a write for which there is no room. The store is as it was, and takes writes again when there is.
+fn check_room(disk: &Disk) -> Result<(), StorageError> {
+    if disk.takes(0) {
+        return Ok(());
+    }
+    Err(StorageError::DiskFull(format!("nothing more is written to {}", disk.directory.display())))
+}
+
 struct StoreStage {
     /// Taken out while it works.
     stage: Option<MirrorStage>,
+    disk: Disk,
 }
 
 #[async_trait]
@@ -335,7 +350,9 @@ impl Stage for StoreStage {
         let Some(mut stage) = self.stage.take() else {
             return Err(StoreError("an earlier call to the stage failed".to_owned()));
         };
+        let disk = self.disk.clone();
         let stage = blocking(move || {
+            check_room(&disk)?;
             stage.add(changes)?;
             Ok::<_, StoreError>(stage)
         });

@@ -17,6 +17,7 @@ mod replica;
 mod replica_assets;
 mod replica_bounds;
 mod replica_faults;
+mod replica_full_disk;
 mod sample;
 mod support;
 mod workers;

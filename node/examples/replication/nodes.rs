@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use outpost_model::Position;
 use outpost_node::http::server;
 use outpost_node::sync_api::{Desk, SyncApi};
-use outpost_storage::{Mirror, MirrorStore};
+use outpost_storage::{Disk, Mirror, MirrorStore};
 use outpost_sync::adapter::{FeedStore, MirrorTarget};
 use outpost_sync::http::{HttpUpstream, parse_address};
 use outpost_sync::server::Frames;
@@ -100,7 +100,7 @@ pub struct Replica {
     pub board: Arc<StatusBoard>,
     following: Option<tokio::task::JoinHandle<()>>,
     room: watch::Sender<bool>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Replica {
@@ -109,14 +109,15 @@ impl Replica {
         let store = MirrorStore::open(directory.path())?;
         let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::new(Freshness::new(Arc::new(Clock)))));
         let (room, counts) = (watch::Sender::new(true), Arc::default());
-        Ok(Self { store, counts, board, following: None, room, _directory: directory })
+        Ok(Self { store, counts, board, following: None, room, directory })
     }
 
     /// Follows `upstream` and nobody else from now on.
     pub fn follow(&mut self, upstream: Arc<dyn Upstream>) {
         self.stop();
         self.counts = Arc::default();
-        let target = Arc::new(MirrorTarget::new(self.store.clone(), self.room.subscribe()));
+        let disk = Disk { directory: self.directory.path().to_owned(), has_room: self.room.subscribe() };
+        let target = Arc::new(MirrorTarget::new(self.store.clone(), disk));
         let upstream = Arc::new(Counting { upstream, counts: Arc::clone(&self.counts) });
         let freshness = Arc::new(Freshness::new(Arc::new(Clock)));
         let follower = Follower::new(target, vec![upstream], Arc::clone(&self.board), freshness, 1);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use outpost_model::{ArtifactKey, DatasetName, Position, StepKind, Visibility, limits};
+use outpost_model::{ArtifactKey, DatasetName, DatasetRecord, Position, StepKind, Visibility, limits};
 use outpost_storage::{Mirror, MirrorEntry, StorageError};
 use tokio::sync::Mutex;
 
@@ -220,10 +220,19 @@ impl ReadState {
         found
     }
 
+    /// What is stored. What a store that failed can no longer read counts as missing: it is asked for elsewhere. A damaged
+    /// record is the store's own to report.
     fn look_up(&self, missed: &Missed<'_>) -> Result<Option<MirrorEntry>, ApiError> {
-        match (self.check_readable(missed.dataset, missed.caller)?, missed.key) {
-            (Known::Public, Some(key)) => self.mirror.get(key).map_err(|error| store_failed(&error)),
-            _ => Ok(None),
+        let unreadable = |error: StorageError| {
+            let failed = store_failed(&error);
+            if matches!(error, StorageError::Damaged(_)) { Err(failed) } else { Ok(None) }
+        };
+        match self.mirror.dataset(missed.dataset) {
+            Ok(record) => match (readable(record, missed.caller)?, missed.key) {
+                (Known::Public, Some(key)) => self.mirror.get(key).or_else(unreadable),
+                _ => Ok(None),
+            },
+            Err(error) => unreadable(error),
         }
     }
 
@@ -277,21 +286,11 @@ impl ReadState {
     /// # Errors
     /// The refusal.
     pub async fn check_public(&self, dataset: &DatasetName, caller: Caller) -> Result<(), ApiError> {
-        let readable = self.check_readable(dataset, caller);
+        let record = self.mirror.dataset(dataset).map_err(|error| store_failed(&error));
         self.cover().await?;
-        match readable? {
+        match readable(record?, caller)? {
             Known::Public => Ok(()),
             Known::Nothing => Err(ApiError::not_accessible(caller)),
-        }
-    }
-
-    /// Refuses datasets that are known not to be public.
-    fn check_readable(&self, dataset: &DatasetName, caller: Caller) -> Result<Known, ApiError> {
-        let record = self.mirror.dataset(dataset).map_err(|error| store_failed(&error))?;
-        match record.map(|record| record.visibility) {
-            None => Ok(Known::Nothing),
-            Some(Visibility::Public) => Ok(Known::Public),
-            Some(Visibility::Gated | Visibility::Private) => Err(ApiError::not_accessible(caller)),
         }
     }
 
@@ -370,6 +369,15 @@ fn render_body(
             tracing::error!(%error, "failed to compress a response");
             Err(ApiError::unexpected())
         }
+    }
+}
+
+/// Refuses datasets that are known not to be public.
+fn readable(record: Option<DatasetRecord>, caller: Caller) -> Result<Known, ApiError> {
+    match record.map(|record| record.visibility) {
+        None => Ok(Known::Nothing),
+        Some(Visibility::Public) => Ok(Known::Public),
+        Some(Visibility::Gated | Visibility::Private) => Err(ApiError::not_accessible(caller)),
     }
 }
 

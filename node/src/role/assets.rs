@@ -197,11 +197,12 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use outpost_model::{ArtifactKey, AssetPath, ConfigName, Epoch, Position, Revision, SplitName, StepKind};
+    use outpost_model::{ArtifactKey, AssetPath, Epoch, Position, StepKind};
     use outpost_storage::mirror_store::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite, PackedBody};
     use outpost_storage::{EmbeddedStore, FolderAssets, MirrorStore};
 
     use super::*;
+    use crate::testing::rows;
 
     #[test]
     fn a_mirror_that_was_never_filled_knows_of_no_left_asset() {
@@ -213,15 +214,6 @@ mod tests {
         }
         let store = EmbeddedStore::open(&directory.path().join("store")).unwrap();
         assert_eq!(Knowledge::Complete.until(&store, now), Some(now));
-    }
-
-    fn rows(split: &str) -> AssetSplit {
-        AssetSplit {
-            dataset: DatasetName::new("u/d").unwrap(),
-            config: ConfigName::new("c").unwrap(),
-            split: SplitName::new(split).unwrap(),
-            revision: Revision::new("abc").unwrap(),
-        }
     }
 
     /// The first rows of a split, as a replica hears of them.

@@ -302,21 +302,12 @@ fn drop_late(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use outpost_model::{ConfigName, DatasetName, Revision, SplitName};
 
     use super::*;
-
-    fn rows() -> AssetSplit {
-        AssetSplit {
-            dataset: DatasetName::new("u/d").unwrap(),
-            config: ConfigName::new("c").unwrap(),
-            split: SplitName::new("train").unwrap(),
-            revision: Revision::new("abc").unwrap(),
-        }
-    }
+    use crate::testing::rows;
 
     fn entry(body: String) -> MirrorEntry {
-        let revision = rows().revision;
+        let revision = rows("train").revision;
         MirrorEntry {
             http_status: 200,
             error_code: None,
@@ -328,22 +319,22 @@ mod tests {
 
     #[test]
     fn only_links_to_assets_of_the_entrys_own_rows_are_followed() {
-        let mine = AssetPath::new(rows(), 3, "a b", "image.jpg").unwrap();
-        let other = AssetSplit { split: SplitName::new("test").unwrap(), ..rows() };
+        let mine = AssetPath::new(rows("train"), 3, "a b", "image.jpg").unwrap();
+        let other = rows("test");
         let other = AssetPath::new(other, 3, "a b", "image.jpg").unwrap();
         let cell = |url: &str| format!("{{\"src\":\"{url}\",\"height\":1}}");
         let text = format!("\\\"src\\\":\\\"{}\\\"", mine.stored_url());
         let end = "{\"src\":\"{node_public_url}/assets/u/d/--/".to_owned();
         let cells = [cell(&mine.stored_url()), cell(&other.stored_url()), cell("https://x/a.jpg"), text, end];
-        assert_eq!(links(&entry(cells.concat()), &rows()), (vec![mine], 0));
+        assert_eq!(links(&entry(cells.concat()), &rows("train")), (vec![mine], 0));
     }
 
     #[test]
     fn no_more_than_a_bounded_number_of_links_is_followed() {
         let most = limits::ASSETS_AHEAD_PER_ENTRY_MAX as u64;
-        let url = |row| AssetPath::new(rows(), row, "a", "i.jpg").unwrap().stored_url();
+        let url = |row| AssetPath::new(rows("train"), row, "a", "i.jpg").unwrap().stored_url();
         let body: String = (0..most + 7).map(|row| format!("{{\"src\":\"{}\"}}", url(row))).collect();
-        let (found, beyond) = links(&entry(body), &rows());
+        let (found, beyond) = links(&entry(body), &rows("train"));
         assert_eq!((found.len() as u64, beyond), (most, 7));
     }
 }

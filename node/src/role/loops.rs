@@ -1,8 +1,10 @@
 //! What every role that serves readers has: loops that end with it, and a token for its operators.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +26,20 @@ impl Loops {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// Waits for servers that were told to stop, no longer than `grace`.
+pub(super) async fn close(servers: [Option<JoinHandle<()>>; 2], grace: Duration) {
+    let all = async {
+        for server in servers.into_iter().flatten() {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "an HTTP server ended by itself");
+            }
+        }
+    };
+    if tokio::time::timeout(grace, all).await.is_err() {
+        tracing::info!("requests that are being answered are cut off");
     }
 }
 

@@ -5,6 +5,7 @@
 //! every read with an error until it is opened again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use outpost_hub::Hub;
@@ -24,7 +25,7 @@ use super::parts::{open_hub, start_workers, worker_groups};
 use super::progress::{Listeners, Progress};
 use super::register::{Registration, RunningJobs};
 use super::store::{self, Care, Stores};
-use super::{asset_store, assets, folder, maintenance, scrub, sync_listener};
+use super::{Ended, asset_store, assets, folder, maintenance, scrub, sync_listener};
 use crate::admin_token::AdminToken;
 use crate::clock;
 use crate::config::{HubSource, PrimaryConfig, StorePlace};
@@ -61,11 +62,11 @@ struct Parts {
     vantage: Arc<OriginVantage>,
 }
 
-/// Runs a primary until `stop`.
+/// Runs a primary until `stop`, or until its mirror of a database failed and can be opened again.
 ///
 /// # Errors
-/// When a part cannot start.
-pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Result<()> {
+/// When a part cannot start, and when a store that it computes into failed.
+pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Result<Ended> {
     // 1. and 2. The Hub and the stores.
     let (parts, care) = Parts::open(&config).await?;
 
@@ -93,7 +94,7 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     tracing::info!(address = %address, public_url, "5/7 serving on {address}, open {public_url}/healthcheck");
 
     // 6. and 7. The loops that bring news in, and those that keep things as they should be.
-    let failed = care.failed();
+    let failed = care.failed(&config.data_dir);
     let loops = Loops::default();
     loops.start(async move { app.read.follow_loop().await });
     parts.start_news(&config, &loops, public_url);
@@ -101,31 +102,26 @@ pub async fn run(config: PrimaryConfig, stop: CancellationToken) -> anyhow::Resu
     tracing::info!("7/7 maintenance runs; the primary is up");
 
     // The way down: tell load balancers, then stop in reverse. HTTP and workers drain side by side.
-    let failure = tokio::select! {
-        () = stop.cancelled() => None,
-        error = failed => Some(error),
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(Ended::Stopped),
+        ended = failed => ended,
+        error = parts.assets.failed() => Err(error),
     };
     parts.readiness.start_draining();
     loops.end().await;
     workers_stop.cancel();
     http_stop.cancel();
-    for server in [Some(http), others].into_iter().flatten() {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "an HTTP server ended by itself");
-        }
-    }
+    let grace = ended.as_ref().map_or(Duration::MAX, Ended::grace);
+    loops::close([Some(http), others], grace).await;
     tracing::info!("open requests have ended");
     workers.join().await;
     if let Some(feed) = &parts.feed {
         feed.stop().await;
     }
     tracing::info!("workers have ended, the node stops");
-    match failure {
-        None => Ok(()),
-        Some(error) => Err(error).with_context(|| {
-            format!("look at the disk of {}, then start the node again", config.data_dir.display())
-        }),
-    }
+    ended.with_context(|| {
+        format!("look at the disk of {}, then start the node again", config.data_dir.display())
+    })
 }
 
 impl Parts {

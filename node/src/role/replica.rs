@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
-use outpost_model::limits::READY_CACHE_BYTES_MAX;
-use outpost_storage::{FeedSource, FolderAssets, Mirror, MirrorStore, Outbox};
+use outpost_model::limits;
+use outpost_storage::{
+    AssetStore, Disk, FeedSource, FolderAssets, Mirror, MirrorStore, Outbox, StorageError,
+};
 use outpost_sync::adapter::MirrorTarget;
 use outpost_sync::relay::{Relay, RelayCounts};
 use outpost_sync::{Follower, Freshness, NodeId, Server, StatusBoard, Upstream};
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assets_ahead::AssetsAhead;
 use super::loops::{self, Loops};
-use super::{asset_store, assets, room, scrub, store, sync_listener};
+use super::{Ended, asset_store, assets, reopen, room, scrub, store, sync_listener};
 use crate::clock;
 use crate::config::ReplicaConfig;
 use crate::http::frame::Frame;
@@ -36,7 +38,7 @@ use crate::http::{App, AppState, Readiness, router, server};
 use crate::metrics::Metrics;
 use crate::outbox::ReplicaOutbox;
 use crate::sync_api::{NodeDesk, PassingRelays};
-use crate::upstream::{self, AssetBounds, AssetDisk, AssetFetcher, ReplicaMisses};
+use crate::upstream::{self, AssetBounds, AssetFetcher, ReplicaMisses};
 use crate::vantage::{Bounds, ReplicaVantage, SystemWallClock};
 
 /// What is open and shared between the parts that run.
@@ -58,11 +60,11 @@ struct Parts {
     assets_skipped: Arc<AtomicU64>,
 }
 
-/// Runs a replica until `stop`.
+/// Runs a replica until `stop`, or until one of its stores failed and can be opened again.
 ///
 /// # Errors
 /// When a part cannot start.
-pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Result<Ended> {
     refuse_other_roles(&config.data_dir)?;
     let upstreams = upstream::connect(&config.upstreams, config.token.as_ref())?;
     tracing::info!(upstreams = ?config.upstreams, "1/5 this replica follows {}", config.upstreams.join(", then "));
@@ -101,18 +103,18 @@ pub async fn run(config: ReplicaConfig, stop: CancellationToken) -> anyhow::Resu
     loops.start(scrub::run_mirror_loop(parts.mirror.clone(), Arc::clone(&parts.last_scrub)));
     tracing::info!("5/5 following; the replica is up");
 
-    stop.cancelled().await;
+    let failed = reopen::worth_while(parts.failed(), config.data_dir.clone());
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ended::Stopped,
+        cause = failed => Ended::Reopen(cause),
+    };
     parts.readiness.start_draining();
     http_stop.cancel();
-    for server in [Some(http), others].into_iter().flatten() {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "an HTTP server ended by itself");
-        }
-    }
+    loops::close([Some(http), others], ended.grace()).await;
     loops.end().await;
     parts.fetcher.note_reads().await;
     tracing::info!("the replica stops");
-    Ok(())
+    Ok(ended)
 }
 
 /// The directory of a node that computes is not a replica's.
@@ -135,10 +137,10 @@ impl Parts {
         let mirror = store::open_mirror(&config.data_dir).await?;
         let freshness = Arc::new(Freshness::new(Arc::new(SystemWallClock)));
         let board = Arc::new(StatusBoard::new(NodeId::random(), Arc::clone(&freshness)));
-        let target = Arc::new(MirrorTarget::new(mirror.clone(), has_room.clone()));
+        let disk = Disk { directory: config.data_dir.clone(), has_room: has_room.clone() };
+        let target = Arc::new(MirrorTarget::new(mirror.clone(), disk.clone()));
         let assets = asset_store::open_own(&config.data_dir).await?;
         let bounds = config.assets;
-        let disk = AssetDisk { directory: config.data_dir.clone(), has_room: has_room.clone() };
         Ok(Self {
             fetcher: Arc::new(AssetFetcher::new(upstreams.clone(), Arc::new(assets.clone()), bounds, disk)),
             asset_bounds: bounds,
@@ -156,6 +158,15 @@ impl Parts {
             last_scrub: Arc::default(),
             has_room,
         })
+    }
+
+    /// Why one of the stores takes no more writes, once it does not.
+    async fn failed(&self) -> StorageError {
+        tokio::select! {
+            cause = self.mirror.failed() => cause,
+            cause = self.outbox.failed() => cause,
+            cause = self.assets.failed() => cause,
+        }
     }
 
     fn follower(&self) -> Follower {
@@ -193,7 +204,7 @@ impl Parts {
                 Arc::new(vantage),
                 public_url,
                 max_ages,
-                READY_CACHE_BYTES_MAX,
+                limits::READY_CACHE_BYTES_MAX,
             ),
             assets: Arc::new(self.assets.clone()),
             asset_source: Some(self.fetcher.clone()),

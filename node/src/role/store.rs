@@ -11,6 +11,7 @@ use outpost_storage::{
     StorageError,
 };
 
+use super::{Ended, reopen};
 use crate::config::{MongoPlace, StorePlace};
 use crate::feed::DatabaseFeed;
 
@@ -40,14 +41,19 @@ pub enum Care {
 }
 
 impl Care {
-    /// Why the authority on this node's disk takes no more calls, once it does not. A mirror is read on when it can no
-    /// longer be written.
-    pub fn failed(&self) -> impl Future<Output = StorageError> + Send + 'static {
-        let store = self.clone();
+    /// How the node is to end once its store, in `data_dir`, failed. An authority that takes no more calls ends it at
+    /// once; a mirror is read on, until opening it again may help.
+    pub fn failed(
+        &self,
+        data_dir: &Path,
+    ) -> impl Future<Output = Result<Ended, StorageError>> + Send + 'static {
+        let (store, data_dir) = (self.clone(), data_dir.to_owned());
         async move {
             match store {
-                Self::Scrub(store) => store.failed().await,
-                Self::ScrubMirror(_) => std::future::pending().await,
+                Self::Scrub(store) => Err(store.failed().await),
+                Self::ScrubMirror(mirror) => {
+                    Ok(Ended::Reopen(reopen::worth_while(mirror.failed(), data_dir).await))
+                }
             }
         }
     }

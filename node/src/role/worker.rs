@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::parts::{open_hub, start_workers, worker_groups};
 use super::progress::Listeners;
 use super::register::{Registration, RunningJobs};
-use super::{asset_store, store};
+use super::{Ended, asset_store, store};
 use crate::config::WorkerConfig;
 use crate::http::Readiness;
 use crate::http::probes::Probes;
@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 ///
 /// # Errors
 /// When a part cannot start.
-pub async fn run(config: WorkerConfig, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: WorkerConfig, stop: CancellationToken) -> anyhow::Result<Ended> {
     let hub = open_hub(&config.shared, None)?;
     tracing::info!(hub = hub.describe(), "1/5 datasets come from {}", hub.describe());
 
@@ -77,5 +77,5 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) -> anyhow::Resul
     }
     database.flush_metrics().await;
     tracing::info!("the worker stops");
-    Ok(())
+    Ok(Ended::Stopped)
 }

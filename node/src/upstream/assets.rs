@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use outpost_model::{AssetPath, AssetSplit, limits};
-use outpost_storage::{AssetHead, AssetStore};
+use outpost_storage::{AssetHead, AssetStore, Disk};
 use outpost_sync::wire::{self, Message};
 use outpost_sync::{Answer, Call, CallError, Upstream, call};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -32,7 +32,7 @@ use self::passage::Passage;
 use crate::http::error::ApiError;
 use crate::http::routes::assets::{AssetSource, Fetched};
 
-pub use self::keeper::{AssetBounds, AssetDisk};
+pub use self::keeper::AssetBounds;
 
 type Flight = Shared<BoxFuture<'static, Result<Opened, ApiError>>>;
 
@@ -118,7 +118,7 @@ impl AssetFetcher {
         upstreams: Vec<Arc<dyn Upstream>>,
         store: Arc<dyn AssetStore>,
         bounds: AssetBounds,
-        disk: AssetDisk,
+        disk: Disk,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use outpost_model::{AssetPath, AssetSplit, Epoch, Position, Revision, TimestampMs, limits};
 
 use super::content::{self, Files, Prepared};
@@ -21,6 +23,7 @@ use super::{
 };
 use super::{keys, scrub};
 use crate::error::StorageError;
+use crate::fault::Fault;
 use crate::kv::{self, Batch, Kv, OpenReport};
 
 /// Times that a read looks again when the asset is replaced under it.
@@ -34,7 +37,7 @@ pub struct FolderAssets {
 
 pub(super) struct Inner {
     index: Mutex<Index>,
-    failed: OnceLock<String>,
+    fault: Fault,
     report: OpenReport,
     pub(super) files: Files,
     pub(super) kv: Arc<Kv>,
@@ -92,17 +95,15 @@ fn attempt(directory: &Path) -> Result<FolderAssets, StorageError> {
     let files = Files::open(directory)?;
     let mut index = Index::load(Arc::clone(&kv))?;
     index::delete_garbage(&kv, &files, &index.take_garbage())?;
-    let inner = Inner { index: Mutex::new(index), failed: OnceLock::new(), report, files, kv };
+    let inner = Inner { index: Mutex::new(index), fault: Fault::default(), report, files, kv };
     Ok(FolderAssets { inner: Arc::new(inner) })
 }
 
 impl Inner {
     /// The index, for changes; fails once the store has failed.
     pub(super) fn index(&self) -> Result<MutexGuard<'_, Index>, StorageError> {
-        match self.failed.get() {
-            None => Ok(self.index.lock().unwrap_or_else(PoisonError::into_inner)),
-            Some(cause) => Err(StorageError::Engine(format!("stopped after a failure: {cause}"))),
-        }
+        self.fault.check()?;
+        Ok(self.index.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs a change of the index. A failure of the engine leaves it in doubt and is final.
@@ -122,10 +123,8 @@ impl Inner {
     }
 
     fn judged<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
-        if let Err(StorageError::Engine(cause) | StorageError::DiskFull(cause)) = &result
-            && self.failed.set(cause.clone()).is_ok()
-        {
-            tracing::error!(%cause, "the store of assets failed and takes no more; restart the node");
+        if let Err(cause @ (StorageError::Engine(_) | StorageError::DiskFull(_))) = &result {
+            self.fault.fail(cause);
         }
         result
     }
@@ -180,6 +179,12 @@ impl Inner {
 }
 
 impl AssetStore for FolderAssets {
+    fn failed(&self) -> BoxFuture<'static, StorageError> {
+        // Not the store itself, which would stay open for it.
+        let fault = self.inner.fault.clone();
+        async move { fault.failure().await }.boxed()
+    }
+
     fn batch(&self) -> Box<dyn AssetBatch> {
         Box::new(FolderBatch::new(&self.inner, None))
     }

@@ -56,11 +56,16 @@ async fn compute(store: &EmbeddedStore, number: usize, body: &str) {
     store.finish(&claim.lease, Completion::Store(Box::new(entry)), TimestampMs(1_002)).await.unwrap();
 }
 
+/// A disk with room enough, for as long as `room` says so.
+fn roomy(room: &watch::Sender<bool>) -> Disk {
+    Disk { directory: std::env::temp_dir(), has_room: room.subscribe() }
+}
+
 fn follow(mirror: &MirrorStore, primary: &Arc<Server>) -> tokio::task::JoinHandle<()> {
     let freshness = Arc::new(Freshness::new(Arc::new(StillClock)));
     let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
     let room = Box::leak(Box::new(watch::Sender::new(true)));
-    let target = Arc::new(MirrorTarget::new(mirror.clone(), room.subscribe()));
+    let target = Arc::new(MirrorTarget::new(mirror.clone(), roomy(room)));
     let upstream: Arc<dyn Upstream> = Arc::new(Primary(Arc::clone(primary)));
     tokio::spawn(Follower::new(target, vec![upstream], board, freshness, 7).run())
 }

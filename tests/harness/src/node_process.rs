@@ -61,7 +61,7 @@ impl Log {
 }
 
 impl NodeProcess {
-    /// Starts `binary` with `arguments` and a free port, and waits until it is ready.
+    /// Starts `binary` with `arguments`, on a free port unless they name one, and waits until it is ready.
     ///
     /// # Errors
     /// When it cannot be started or ends early.
@@ -95,8 +95,10 @@ impl NodeProcess {
         variables: &[(&str, &str)],
         readiness: Readiness,
     ) -> anyhow::Result<Self> {
+        let any_port: &[&str] =
+            if arguments.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         let mut child = command(binary)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(any_port)
             .args(arguments)
             .env("OUTPOST_LOG_FORMAT", "json")
             .envs(variables.iter().copied())

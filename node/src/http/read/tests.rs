@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use outpost_model::{ConfigName, DatasetRecord, Entry, Epoch, Revision, SplitName, StepKind, TimestampMs};
-use outpost_storage::MirrorStore;
 use outpost_storage::mirror_store::{EntryPut, MirrorBatch, MirrorChange, MirrorWrite};
+use outpost_storage::{Changed, MirrorStore};
+
+use tokio::sync::watch;
 
 use super::*;
 use crate::vantage::OriginVantage;
@@ -93,4 +95,69 @@ async fn an_answer_is_never_older_than_promised_nor_newer_than_told() {
     done.store(true, Ordering::SeqCst);
     assert!(reader.await.unwrap() > 0);
     assert_eq!(state.seen().seq, WRITES);
+}
+
+/// A mirror that the engine can no longer read, as after a write for which there was no room.
+struct Unreadable {
+    mirror: MirrorStore,
+    is_record_there: bool,
+}
+
+impl Mirror for Unreadable {
+    fn position(&self) -> Position {
+        self.mirror.position()
+    }
+
+    fn get(&self, _: &ArtifactKey) -> Result<Option<MirrorEntry>, StorageError> {
+        Err(StorageError::DiskFull("for the test".to_owned()))
+    }
+
+    fn dataset(&self, name: &DatasetName) -> Result<Option<DatasetRecord>, StorageError> {
+        match self.is_record_there {
+            true => self.mirror.dataset(name),
+            false => Err(StorageError::Engine("for the test".to_owned())),
+        }
+    }
+
+    fn changes_after(&self, seq: u64, limit: usize) -> Result<Option<Vec<(u64, Changed)>>, StorageError> {
+        self.mirror.changes_after(seq, limit)
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.mirror.watch()
+    }
+}
+
+/// Another node, which has the answer.
+struct Other(MirrorEntry);
+
+#[async_trait]
+impl Misses for Other {
+    async fn on_miss(&self, missed: &Missed<'_>) -> Result<Elsewhere, ApiError> {
+        assert_eq!((missed.dataset, missed.key), (&dataset(), Some(&key())));
+        let position = Position { epoch: Epoch(1), seq: 9 };
+        Ok(Elsewhere { entry: self.0.clone(), mark: Mark { position, age: None } })
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_store_can_no_longer_read_is_asked_for_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let mirror = MirrorStore::open(directory.path()).unwrap();
+    mirror.apply(written(1)).unwrap();
+    let other = Arc::new(Other(mirror.get(&key()).unwrap().unwrap()));
+    for is_record_there in [true, false] {
+        let shared: Arc<dyn Mirror> = Arc::new(Unreadable { mirror: mirror.clone(), is_record_there });
+        let vantage = Arc::new(OriginVantage::new(Arc::clone(&shared), None));
+        let ages = MaxAges::new(1, 1);
+        let state = ReadState::new(shared, other.clone(), vantage, String::new(), ages, 1 << 20);
+        let reader =
+            Reader { encoding: Encoding::Identity, caller: Caller::Anonymous, demand: Demand::default() };
+        for _ in 0..2 {
+            let answered = state.read(Target::Artifact(key()), View::Whole, &reader).await;
+            let answered = answered.unwrap_or_else(|error| panic!("{}", error.message));
+            assert_eq!(answered.ready.body(), &b"1"[..]);
+            assert_eq!(answered.mark.unwrap().position.seq, 9);
+        }
+    }
 }

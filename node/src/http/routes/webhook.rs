@@ -43,6 +43,8 @@ pub trait WebhookTaker: Send + Sync + 'static {
 pub enum NotTaken {
     /// Too many wait already.
     Full,
+    /// There is no room on the disk to keep it.
+    NoDisk,
     /// Something failed, which the log tells.
     Failed(String),
 }
@@ -114,6 +116,11 @@ async fn receive(state: &WebhookState, request: Request<Body>) -> Result<Option<
         Err(NotTaken::Full) => Err(Refused::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many webhooks wait for the primary, which cannot be reached; retry later",
+        )),
+        Err(NotTaken::NoDisk) => Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the disk of this node is full, so that the webhook cannot be kept for the primary; make room, or send it to \
+             another node",
         )),
         Err(NotTaken::Failed(error)) => {
             tracing::error!(error, "failed to take a webhook, its sender should retry");

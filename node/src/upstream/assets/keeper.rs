@@ -5,13 +5,12 @@
 //! there stays readable. Nothing here asks an upstream.
 
 use std::collections::BinaryHeap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use outpost_model::{AssetPath, AssetSplit, TimestampMs, limits};
-use outpost_storage::{AssetHead, AssetScope, AssetStore, DiskRoom, StorageError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use outpost_storage::{AssetHead, AssetScope, AssetStore, Disk, StorageError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::lock;
 use super::reads::{Reads, ReadsDraft};
@@ -49,23 +48,6 @@ impl Default for AssetBounds {
     }
 }
 
-/// The disk that assets are kept on.
-pub struct AssetDisk {
-    /// A directory on it.
-    pub directory: PathBuf,
-    /// Whether the last look found room.
-    pub has_room: watch::Receiver<bool>,
-}
-
-impl AssetDisk {
-    /// Whether so many bytes more leave what is to be left free. A disk that does not say has room: writing tells.
-    fn takes(&self, bytes: u64) -> bool {
-        *self.has_room.borrow()
-            && DiskRoom::look(&self.directory, 0, u64::MAX)
-                .is_ok_and(|room| room.free.saturating_sub(bytes) >= room.free_min)
-    }
-}
-
 /// Whether an asset may be gathered here.
 pub(super) enum Admission {
     /// It may, in this memory.
@@ -80,7 +62,7 @@ pub(super) enum Admission {
 pub(super) struct Keeper {
     store: Arc<dyn AssetStore>,
     bounds: AssetBounds,
-    disk: AssetDisk,
+    disk: Disk,
     memory: Arc<Semaphore>,
     reads: Mutex<Reads>,
     /// Bytes that are being stored and that the store does not count yet.
@@ -90,7 +72,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(store: Arc<dyn AssetStore>, bounds: AssetBounds, disk: AssetDisk) -> Self {
+    pub(super) fn new(store: Arc<dyn AssetStore>, bounds: AssetBounds, disk: Disk) -> Self {
         let permits = usize::try_from(limits::ASSETS_COMING_BYTES_MAX / PERMIT_BYTES).unwrap_or_default();
         let reads = Mutex::new(Reads::open(disk.directory.join(READS_FILE)));
         Self {

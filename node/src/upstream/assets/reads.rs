@@ -120,34 +120,28 @@ fn rows_of_line(line: &[u8]) -> Option<AssetSplit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rows(config: &str) -> AssetSplit {
-        AssetSplit {
-            dataset: DatasetName::new("u/d").unwrap(),
-            config: ConfigName::new(config).unwrap(),
-            split: SplitName::new("train").unwrap(),
-            revision: Revision::new("abc").unwrap(),
-        }
-    }
+    use crate::testing::rows;
 
     #[test]
     fn the_order_is_there_again_and_damaged_lines_are_left_out() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("reads");
         let mut reads = Reads::open(file.clone());
-        for config in ["a", "b \"\u{1F600}", "c", "d", "a"] {
-            reads.was_read(&rows(config));
+        let odd = AssetSplit { config: ConfigName::new("b \"\u{1F600}").unwrap(), ..rows("b") };
+        let (a, c, d) = (rows("a"), rows("c"), rows("d"));
+        for read in [&a, &odd, &c, &d, &a] {
+            reads.was_read(read);
         }
-        reads.forget(&rows("d"));
+        reads.forget(&d);
         reads.draft().unwrap().write().unwrap();
         assert!(reads.draft().is_none(), "nothing was read since");
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(text.lines().count(), 3);
         fs::write(&file, format!("not a line\n{text}[\"u/d\", \"cut")).unwrap();
         let again = Reads::open(file);
-        let turns = ["b \"\u{1F600}", "c", "a"].map(|config| again.turn(&rows(config)).unwrap());
+        let turns = [odd, c, a].map(|rows| again.turn(&rows).unwrap());
         assert!(turns.is_sorted(), "{turns:?}");
-        assert_eq!(again.turn(&rows("d")), None);
+        assert_eq!(again.turn(&d), None);
     }
 
     #[test]
@@ -163,8 +157,8 @@ mod tests {
     fn no_more_rows_are_remembered_than_may_be_and_the_older_half_goes() {
         let directory = tempfile::tempdir().unwrap();
         let mut reads = Reads::open(directory.path().join("reads"));
-        for config in 0..=limits::ASSET_ROWS_REMEMBERED_MAX {
-            reads.was_read(&rows(&config.to_string()));
+        for split in 0..=limits::ASSET_ROWS_REMEMBERED_MAX {
+            reads.was_read(&rows(&split.to_string()));
         }
         assert!(reads.turns.len() <= limits::ASSET_ROWS_REMEMBERED_MAX / 2 + 1);
         let last = limits::ASSET_ROWS_REMEMBERED_MAX.to_string();

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use outpost_harness::wait_until;
-use outpost_model::{ConfigName, DatasetName, Revision, SplitName};
 use outpost_storage::{AssetForm, FolderAssets};
 use outpost_sync::call::ByteStream;
 use outpost_sync::frame;
 
 use super::*;
+use crate::testing::rows;
 
 const BOUND: Duration = Duration::from_secs(30);
 const PART: usize = 100_000;
@@ -107,15 +107,6 @@ impl Upstream for Script {
     }
 }
 
-fn rows(split: &str) -> AssetSplit {
-    AssetSplit {
-        dataset: DatasetName::new("u/d").unwrap(),
-        config: ConfigName::new("c").unwrap(),
-        split: SplitName::new(split).unwrap(),
-        revision: Revision::new("abc").unwrap(),
-    }
-}
-
 fn path() -> AssetPath {
     AssetPath::new(rows("train"), 0, "image", "image.png").unwrap()
 }
@@ -133,7 +124,7 @@ impl Node {
         let directory = tempfile::tempdir().unwrap();
         let (script, store) = (Script::new(length), FolderAssets::open(directory.path()).unwrap());
         let (room, has_room) = watch::channel(true);
-        let disk = AssetDisk { directory: directory.path().to_owned(), has_room };
+        let disk = Disk { directory: directory.path().to_owned(), has_room };
         let upstreams: Vec<Arc<dyn Upstream>> = vec![script.clone()];
         let fetcher = AssetFetcher::new(upstreams, Arc::new(store.clone()), bounds, disk);
         Self { script, store, fetcher, room, directory }
@@ -141,7 +132,7 @@ impl Node {
 
     /// The node with what it remembers of the disk.
     fn restarted(self, bounds: AssetBounds) -> Self {
-        let disk = AssetDisk { directory: self.directory.path().to_owned(), has_room: self.room.subscribe() };
+        let disk = Disk { directory: self.directory.path().to_owned(), has_room: self.room.subscribe() };
         let upstreams: Vec<Arc<dyn Upstream>> = vec![self.script.clone()];
         Self { fetcher: AssetFetcher::new(upstreams, Arc::new(self.store.clone()), bounds, disk), ..self }
     }

@@ -89,7 +89,7 @@ async fn a_new_history_of_mostly_the_same_costs_the_difference_in_four_round_tri
     let freshness = Arc::new(Freshness::new(Arc::new(StillClock)));
     let board = Arc::new(StatusBoard::new(NodeId(2), Arc::clone(&freshness)));
     let room = watch::Sender::new(true);
-    let target = Arc::new(MirrorTarget::new(mirror.clone(), room.subscribe()));
+    let target = Arc::new(MirrorTarget::new(mirror.clone(), roomy(&room)));
     let upstreams: Vec<Arc<dyn Upstream>> = vec![counted.clone()];
     let following = tokio::spawn(Follower::new(target, upstreams, Arc::clone(&board), freshness, 7).run());
     let is_there = async {
