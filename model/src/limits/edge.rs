@@ -45,9 +45,9 @@ pub const ASSETS_MARK_PERCENT: u64 = 90;
 pub const ASSET_ROWS_EVICTED_AT_ONCE: usize = 64;
 /// Splits of which a replica knows when their assets were last read; further ones count as read longest ago.
 pub const ASSET_ROWS_REMEMBERED_MAX: usize = 100_000;
-/// How long a node reads on from a store whose writes fail, before it starts anew to open it again. A full disk is waited
-/// for however long that takes.
-pub const STORE_REOPEN_PAUSE_MS: u64 = 30_000;
+/// How long a node reads on from a store whose writes fail, before it starts anew to open it again. Room on a full disk is
+/// waited for however long that takes.
+pub const STORE_REOPEN_PAUSE_MS: u64 = 10_000;
 /// How long open requests may go on when a node starts anew: meanwhile it takes no new ones.
 pub const REOPEN_GRACE_MS: u64 = 1_000;
 /// What a client takes at a time of an answer over HTTP/2.

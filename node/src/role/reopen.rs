@@ -1,7 +1,7 @@
 //! When it is worth while to open a store again that failed.
 //!
-//! Owns the wait, during which the node answers with what can be read. A full disk: until there is room. Anything else:
-//! a pause, so that a disk on which every write fails does not make the node start over and over.
+//! Owns the wait, during which the node answers with what can be read: a pause, so that a disk on which every write fails
+//! does not make the node start over and over; then, if the disk was full, until there is room.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,9 +17,9 @@ pub(super) async fn worth_while(
     data_dir: PathBuf,
 ) -> StorageError {
     let cause = failed.await;
-    match cause {
-        StorageError::DiskFull(_) => until_there_is_room(&data_dir).await,
-        _ => tokio::time::sleep(Duration::from_millis(limits::STORE_REOPEN_PAUSE_MS)).await,
+    tokio::time::sleep(Duration::from_millis(limits::STORE_REOPEN_PAUSE_MS)).await;
+    if let StorageError::DiskFull(_) = cause {
+        until_there_is_room(&data_dir).await;
     }
     cause
 }
@@ -54,8 +54,8 @@ mod tests {
         let Some(disk) = SmallDisk::new(4).unwrap() else { return };
         let full = StorageError::DiskFull("full".to_owned());
         disk.fill(0).unwrap();
-        assert!(!is_worth_while(full.clone(), disk.path().to_owned(), pause).await);
+        assert!(!is_worth_while(full.clone(), disk.path().to_owned(), pause * 10).await);
         disk.relieve().unwrap();
-        assert!(is_worth_while(full, disk.path().to_owned(), pause).await);
+        assert!(is_worth_while(full, disk.path().to_owned(), pause * 2).await);
     }
 }
