@@ -101,6 +101,7 @@ macro_rules! authority_contract {
             concurrency: many_workers_do_each_job_once, workers_that_die_lose_nothing,
                 racing_submissions_create_one_job, readers_see_whole_entries_while_they_are_replaced;
             budgets: a_dataset_over_its_budget_waits, a_blockage_survives_a_restart,
+                a_second_blockage_of_a_dataset_survives_a_restart_too,
                 what_was_used_survives_a_restart, short_runs_cost_nothing;
             webhooks: a_webhook_is_taken_once_it_was_marked, taken_webhooks_survive_a_restart;
             random: stores_agree_with_a_simple_model;

@@ -70,7 +70,7 @@ async fn an_answer_that_is_not_read_is_cut_and_the_connection_goes_on() {
     for path in ["/stream", "/whole"] {
         let (mut requests, claims, _stop) = connect(SHORT).await;
         let unread = ask(&mut requests, path).await;
-        assert!(unread.status() == 200 && Arc::strong_count(&claims) > 2);
+        assert_eq!(unread.status(), 200);
         // The node's own claim and the test's are left.
         wait_until("the answer to be let go of", Duration::from_secs(60), || async {
             (Arc::strong_count(&claims) == 2).then_some(())

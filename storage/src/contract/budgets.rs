@@ -73,6 +73,20 @@ pub async fn a_blockage_survives_a_restart(subject: &mut dyn Subject) {
     assert_eq!(*later.job.key.dataset(), dataset("u/d"));
 }
 
+pub async fn a_second_blockage_of_a_dataset_survives_a_restart_too(subject: &mut dyn Subject) {
+    let authority = subject.authority();
+    authority.publish("u/d", "r1").await;
+    let (_, now) = run_until_blocked(&authority, RUN_MS).await;
+    let mut now = now.plus_ms(limits::BLOCKAGE_MS);
+    while let Some(later) = run_some(&authority, RUN_MS, now).await {
+        now = later;
+    }
+    assert!(!authority.state_of("u/d").await.jobs.is_empty(), "blocked, not done");
+    drop(authority);
+    subject.reopen().await;
+    assert_eq!(subject.authority().claim_at(now).await, None);
+}
+
 pub async fn what_was_used_survives_a_restart(subject: &mut dyn Subject) {
     subject.authority().publish("u/d", "r1").await;
     let mut now = T0;

@@ -117,10 +117,11 @@ pub(super) fn count_run(
     if budget::is_exceeded(&dataset, seconds, used) && !core.queue.is_blocked(&dataset, now) {
         tracing::warn!(%dataset, "a dataset used more than its budget and waits");
         let until = now.plus_ms(limits::BLOCKAGE_MS);
-        batch.put(blockage_key(&dataset), record::encode(&StoredBlockage { until_ms: until.0 }));
+        // An earlier one of the same dataset may be among those that ended.
         for ended in core.queue.block(&dataset, until) {
             batch.delete(blockage_key(&ended));
         }
+        batch.put(blockage_key(&dataset), record::encode(&StoredBlockage { until_ms: until.0 }));
     }
     core.kv.state.apply(batch)
 }
